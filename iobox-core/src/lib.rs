@@ -1,1 +1,17 @@
-//! x
+//! The core of iobox: messages, the traits of stores and brokers, the dispatch machine, the relay.
+//!
+//! No database, no broker and no wall clock: adapters bring them.
+
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod handler;
+pub mod message;
+mod outbox;
+pub mod partition;
+pub mod publisher;
+pub mod queue;
+pub mod store;
+
+pub use error::{Error, ErrorKind, Result};
+pub use outbox::Outbox;

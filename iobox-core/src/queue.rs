@@ -1,0 +1,27 @@
+//! The queue: what leases, live instances and shares are counted by.
+
+use std::fmt;
+
+/// A queue of the tables under one schema and prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Queue {
+    /// The outbox.
+    Outbox,
+}
+
+impl Queue {
+    /// Its name in tables, metrics and logs.
+    #[must_use]
+    pub const fn name(&self) -> &str {
+        match self {
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
