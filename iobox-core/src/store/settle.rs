@@ -73,12 +73,15 @@ pub enum Mark {
     Wait,
     /// It is about to be executed, and is a suspect until it is settled.
     Suspect {
-        /// Whether the execution is alone, so that a crash is this message's doing: counted as a
-        /// crash until it is settled.
-        crash: bool,
+        /// The crashes to record: an absolute number, raised by one when the execution is alone, so
+        /// that a crash is this message's doing; an outcome sets it back to zero.
+        crashes: u32,
     },
     /// It was not executed after all: no suspect any more.
-    Clear,
+    Clear {
+        /// The crashes to record.
+        crashes: u32,
+    },
 }
 
 /// What became of a settlement.
