@@ -28,8 +28,26 @@ pub enum Bug {
     LeaseNeverReclaimed,
     /// A drain releases partitions while messages are in flight.
     DrainForgets,
-    /// A store says that nothing is blocked, and the machine trusts its memory.
+    /// A store says that nothing is blocked, so that after a takeover the followers of a message
+    /// that is not yet due overtake it.
     BlockedNotChecked,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::UnfencedSettle,
+        Self::SettleBeforeAck,
+        Self::NoKeyGate,
+        Self::BlockedNotChecked,
+        Self::AdvancePastLateCommit,
+        Self::FailedOvertaken,
+        Self::UnfilteredFetch,
+        Self::TimeoutIsSuccess,
+        Self::AttemptsNotCounted,
+        Self::LeaseNeverReclaimed,
+        Self::DrainForgets,
+    ];
 }
 
 impl Settings {
