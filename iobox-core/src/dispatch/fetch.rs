@@ -263,7 +263,9 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        work.insert(seq, Held::new(pending, message, now), capacity);
+        let mut held = Held::new(pending, message, now);
+        held.doubtful |= work.cautious > 0;
+        work.insert(seq, held, capacity);
         if ungated {
             work.reconsider(seq, true);
         }

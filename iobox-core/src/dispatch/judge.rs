@@ -189,7 +189,9 @@ impl Machine {
         must_halt: bool,
         now: Time,
     ) {
-        let uncertain = self.held(partition, seq).is_some_and(|held| held.uncertain);
+        let uncertain = self
+            .held(partition, seq)
+            .is_some_and(|held| held.uncertain || held.doubtful);
         let halts = must_halt || uncertain || self.settings.policy == DeadLetterPolicy::HaltKey;
         let reason = tidy(reason);
         self.record(

@@ -181,6 +181,9 @@ impl Machine {
             Change::Mark(Mark::Wait) => {
                 if let Some(key) = key {
                     work.remember_aside(key.clone());
+                    // It blocks those behind it from now on, also the ones that are here already.
+                    work.close(&key);
+                    work.drop_followers(&key, seq);
                     work.refresh(&key, ungated);
                 }
                 return;
