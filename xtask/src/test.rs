@@ -2,13 +2,19 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use iobox_testkit::servers::{Postgres, adopt_orphans};
 
 use crate::cargo::{cargo, show};
 use crate::leftovers;
+
+/// How long the rest of the output may take once all that could write it is gone.
+const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
 
 /// Run all tests, with the servers that they need.
 ///
@@ -45,35 +51,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 
     let mut command = command(args);
-    command.envs(postgres.environment());
-    let tested = stream(&mut command);
+    let tested = Tests::start(command.envs(postgres.environment())).and_then(Tests::wait);
     // Whatever became of the tests, the server is stopped and looked after.
     let stopped = stop(&mut postgres).and_then(|()| leftovers::check());
-    let (tally, ended_well) = tested?;
+    let (status, tally) = tested?;
+    let tally = tally
+        .recv_timeout(OUTPUT_END_MAX)
+        .context("the output of cargo has no end")??;
 
     println!(
         "\n{} tests ran against {server}",
         tally.passed + tally.failed
     );
-    if !ended_well {
+    if !status.success() {
+        if let Err(error) = stopped {
+            eprintln!("error: {error:#}");
+        }
+        let Tally { passed, failed, .. } = tally;
         bail!(
-            "`{}` failed: {} tests failed, {} passed",
-            show(&command),
-            tally.failed,
-            tally.passed
+            "`{}` failed ({status}): passed {passed}, failed {failed}",
+            show(&command)
         );
     }
     stopped?;
-    if tally == Tally::default() {
-        bail!(
-            "no test ran: {}",
-            if args.filters.is_empty() {
-                "there is none"
-            } else {
-                "the filter fits none"
-            }
-        );
-    }
+    ensure!(
+        tally != Tally::default(),
+        "no test ran, or the filter fits none"
+    );
     Ok(())
 }
 
@@ -104,19 +108,36 @@ fn command(args: &Args) -> Command {
     command
 }
 
-/// Runs the tests, passes their output on as it comes, and counts their results.
-fn stream(command: &mut Command) -> Result<(Tally, bool)> {
-    if env::var_os("CI").is_none() {
-        eprintln!("running `{}`", show(command));
+/// A running `cargo test`, and the thread that passes its output on as it comes.
+struct Tests {
+    child: Child,
+    tally: Receiver<Result<Tally>>,
+}
+
+impl Tests {
+    fn start(command: &mut Command) -> Result<Self> {
+        if env::var_os("CI").is_none() {
+            eprintln!("running `{}`", show(command));
+        }
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run cargo")?;
+        let stdout = child.stdout.take().context("cargo has no output")?;
+        let (told, tally) = sync_channel(1);
+        thread::spawn(move || {
+            // Nobody listens any more if waiting for cargo failed; that error is told then.
+            let _ = told.send(pass_on(BufReader::new(stdout), io::stdout()));
+        });
+        Ok(Self { child, tally })
     }
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo")?;
-    let stdout = child.stdout.take().context("cargo has no output")?;
-    let passed_on = pass_on(BufReader::new(stdout), io::stdout().lock());
-    let status = child.wait().context("cannot wait for cargo")?;
-    Ok((passed_on?, status.success()))
+
+    /// Waits for cargo, not for the end of its output: a process that a test left running keeps
+    /// that open, until it is found and killed.
+    fn wait(mut self) -> Result<(ExitStatus, Receiver<Result<Tally>>)> {
+        let status = self.child.wait().context("cannot wait for cargo")?;
+        Ok((status, self.tally))
+    }
 }
 
 fn pass_on(mut from: impl BufRead, mut to: impl Write) -> Result<Tally> {
