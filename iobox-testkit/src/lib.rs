@@ -1,1 +1,5 @@
-//! x
+//! Conformance suites and real test servers for iobox adapters.
+
+#![forbid(unsafe_code)]
+
+pub mod suite;
