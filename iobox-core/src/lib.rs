@@ -6,6 +6,7 @@
 
 mod error;
 pub mod handler;
+pub mod memory;
 pub mod message;
 mod outbox;
 pub mod partition;
@@ -15,3 +16,4 @@ pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use outbox::Outbox;
+pub use store::Store;

@@ -1,0 +1,101 @@
+//! Transactions and enqueueing of the in-memory store.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, row::Row};
+use crate::{
+    Error, ErrorKind, Result,
+    message::Draft,
+    store::{Enqueue, Enqueued, Seq},
+};
+
+/// A transaction of a [`MemoryStore`]: what it enqueued exists once it is committed, and never if
+/// it is dropped.
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct MemoryTx {
+    store: MemoryStore,
+    rows: Vec<(Row, bool)>,
+}
+
+impl MemoryStore {
+    /// Opens a transaction. Several may be open at once; the one that commits later may hold lower
+    /// seqs.
+    pub fn begin(&self) -> MemoryTx {
+        MemoryTx {
+            store: self.clone(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl MemoryTx {
+    /// Makes the messages of this transaction visible.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) when another transaction committed one of the callers' ids
+    /// meanwhile; nothing is committed.
+    pub fn commit(self) -> Result<()> {
+        let mut table = self.store.table();
+        let taken =
+            |(row, checked): &(Row, bool)| *checked && table.place_of(row.message.id()).is_some();
+        if self.rows.iter().any(taken) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "another transaction committed a message with the same id; run the transaction again",
+            ));
+        }
+        for (row, _) in self.rows {
+            table.insert(row);
+        }
+        Ok(())
+    }
+
+    /// Forgets the messages of this transaction.
+    pub fn rollback(self) {}
+}
+
+impl fmt::Debug for MemoryTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryTx")
+            .field("messages", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Enqueue for MemoryStore {
+    type Tx = MemoryTx;
+
+    async fn enqueue(&self, tx: &mut MemoryTx, drafts: &[Draft]) -> Result<Vec<Enqueued>> {
+        let shared = &self.shared;
+        let sealed = drafts
+            .iter()
+            .map(|draft| draft.seal(shared.origin, shared.limits, shared.ids.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        let now = self.now();
+        let mut table = self.table();
+        let mut results = Vec::with_capacity(sealed.len());
+        for sealed in sealed {
+            let id = sealed.message.id().clone();
+            let own = |(row, _): &(Row, bool)| *row.message.id() == id;
+            if !sealed.generated && (table.place_of(&id).is_some() || tx.rows.iter().any(own)) {
+                results.push(Enqueued::Duplicate(id));
+                continue;
+            }
+            table.next_seq += 1;
+            let row = Row::new(
+                shared.partitions.of_message(&sealed.message),
+                Seq(table.next_seq),
+                sealed.message,
+                now,
+            );
+            tx.rows.push((row, !sealed.generated));
+            results.push(Enqueued::New(id));
+        }
+        drop(table);
+        shared.signal.enqueued();
+        Ok(results)
+    }
+}

@@ -1,0 +1,82 @@
+//! Leases of the in-memory store.
+
+use std::time::Duration;
+
+use super::table::{Member, Table};
+use crate::store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed};
+
+impl Table {
+    pub(super) fn renew(&mut self, request: &RenewRequest, now: Duration) -> Renewed {
+        let known = self.members.get(&request.instance).copied();
+        let started = match (known, request.register) {
+            (Some(member), _) => member.started,
+            (None, true) => now,
+            (None, false) => return Renewed::Gone,
+        };
+        self.members.insert(
+            request.instance,
+            Member {
+                started,
+                expires: now + request.ttl,
+                in_flight: request.in_flight,
+            },
+        );
+        Renewed::Alive
+    }
+
+    pub(super) fn acquire(&mut self, request: &AcquireRequest, now: Duration) -> Acquired {
+        let alive = |member: &Member| member.expires > now;
+        if !self.members.get(&request.instance).is_some_and(alive) {
+            return Acquired::Gone;
+        }
+        self.members.retain(|_, member| alive(member));
+        let mut ranked: Vec<_> = self
+            .members
+            .iter()
+            .map(|(id, member)| (member.started, *id))
+            .collect();
+        ranked.sort_unstable();
+        let rank = ranked
+            .iter()
+            .position(|(_, id)| *id == request.instance)
+            .unwrap_or_default();
+        let partitions = self.slots.len();
+        let share = partitions / ranked.len() + usize::from(rank < partitions % ranked.len());
+        let mut room = share.saturating_sub(usize::from(request.held));
+        let mut granted = Vec::new();
+        for (partition, slot) in &mut self.slots {
+            let free = slot
+                .owner
+                .is_none_or(|owner| !self.members.contains_key(&owner));
+            if room > 0 && free {
+                room -= 1;
+                let abandoned = slot.owner.is_some();
+                slot.owner = Some(request.instance);
+                slot.epoch = Epoch(slot.epoch.0 + 1);
+                granted.push(Grant {
+                    partition: *partition,
+                    epoch: slot.epoch,
+                    abandoned,
+                });
+            }
+        }
+        Acquired::Share {
+            share: u16::try_from(share).unwrap_or(u16::MAX),
+            granted,
+        }
+    }
+
+    pub(super) fn give_back(&mut self, request: &ReleaseRequest) {
+        for (partition, epoch) in &request.partitions {
+            if let Some(slot) = self.slots.get_mut(partition)
+                && slot.owner == Some(request.instance)
+                && slot.epoch == *epoch
+            {
+                slot.owner = None;
+            }
+        }
+        if request.leave {
+            self.members.remove(&request.instance);
+        }
+    }
+}

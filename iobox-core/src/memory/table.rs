@@ -1,0 +1,270 @@
+//! The in-memory table of one queue with its indexes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use super::row::Row;
+use crate::{
+    message::{MessageId, OrderingKey},
+    partition::{Partition, Partitions},
+    store::{Aside, Epoch, FetchPartition, FetchRequest, Fetched, InstanceId, Seq, State},
+};
+
+/// The most waiting rows of a key that one fetch releases.
+const RELEASE_MAX: usize = 256;
+/// The most keys that one sweep of a partition looks at.
+const SWEEP_MAX: usize = 64;
+
+type Place = (Partition, Seq);
+
+/// Who owns a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) owner: Option<InstanceId>,
+    pub(super) epoch: Epoch,
+}
+
+/// A registered instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub(super) started: Duration,
+    pub(super) expires: Duration,
+    pub(super) in_flight: u32,
+}
+
+/// Rows, indexes, partitions, instances.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: BTreeMap<Place, Row>,
+    /// Places of pending and retrying rows.
+    open: BTreeSet<Place>,
+    /// Rows that block their key.
+    blockers: BTreeMap<(Partition, OrderingKey), BTreeSet<Seq>>,
+    /// Ids that callers brought, and every id for lookups.
+    ids: HashMap<MessageId, Place>,
+    pub(super) slots: BTreeMap<Partition, Slot>,
+    pub(super) members: BTreeMap<InstanceId, Member>,
+    pub(super) next_seq: i64,
+    pub(super) next_replay: i64,
+}
+
+impl Table {
+    pub(super) fn new(partitions: Partitions) -> Self {
+        let slot = Slot {
+            owner: None,
+            epoch: Epoch(0),
+        };
+        Self {
+            slots: partitions
+                .iter()
+                .map(|partition| (partition, slot))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    pub(super) fn get(&self, place: Place) -> Option<&Row> {
+        self.rows.get(&place)
+    }
+
+    pub(super) fn place_of(&self, id: &MessageId) -> Option<Place> {
+        self.ids.get(id).copied()
+    }
+
+    pub(super) fn insert(&mut self, row: Row) {
+        let place = (row.partition, row.seq);
+        self.ids.insert(row.message.id().clone(), place);
+        self.index(&row);
+        self.rows.insert(place, row);
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        if let Some(row) = self.rows.remove(&place) {
+            self.unindex(&row);
+            // The id stays known, so that a caller who repeats himself is told so.
+        }
+    }
+
+    /// Changes the row at `place` and keeps the indexes right.
+    pub(super) fn change<T>(
+        &mut self,
+        place: Place,
+        change: impl FnOnce(&mut Row) -> T,
+    ) -> Option<T> {
+        let mut row = self.rows.remove(&place)?;
+        self.unindex(&row);
+        let result = change(&mut row);
+        self.index(&row);
+        self.rows.insert(place, row);
+        Some(result)
+    }
+
+    fn index(&mut self, row: &Row) {
+        if matches!(row.state, State::Pending | State::Retrying) {
+            self.open.insert((row.partition, row.seq));
+        }
+        if let Some(key) = row.key().filter(|_| row.blocks()) {
+            self.blockers
+                .entry((row.partition, key.clone()))
+                .or_default()
+                .insert(row.seq);
+        }
+    }
+
+    fn unindex(&mut self, row: &Row) {
+        self.open.remove(&(row.partition, row.seq));
+        if let Some(key) = row.key().filter(|_| row.blocks()) {
+            let key = (row.partition, key.clone());
+            if let Some(seqs) = self.blockers.get_mut(&key) {
+                seqs.remove(&row.seq);
+                if seqs.is_empty() {
+                    self.blockers.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Whether the partition is held under `epoch`.
+    pub(super) fn is_current(&self, partition: Partition, epoch: Epoch) -> bool {
+        self.slots
+            .get(&partition)
+            .is_some_and(|slot| slot.owner.is_some() && slot.epoch == epoch)
+    }
+
+    fn is_blocked(&self, row: &Row) -> bool {
+        row.key().is_some_and(|key| {
+            self.blockers
+                .get(&(row.partition, key.clone()))
+                .and_then(BTreeSet::first)
+                .is_some_and(|first| *first < row.seq)
+        })
+    }
+
+    /// Fetches what is due; see [`Store::fetch`](crate::Store::fetch).
+    pub(super) fn fetch(&mut self, request: &FetchRequest, now: Duration) -> Fetched {
+        let mut fetched = Fetched::default();
+        let mut bytes = 0_usize;
+        for part in &request.partitions {
+            if self.is_current(part.partition, part.epoch) {
+                self.release(part, &mut fetched);
+            }
+        }
+        for part in &request.partitions {
+            let limit = part.limit.min(request.limit - fetched.pending.len());
+            self.scan(part, limit, request.bytes, now, &mut bytes, &mut fetched);
+        }
+        fetched
+    }
+
+    fn scan(
+        &self,
+        part: &FetchPartition,
+        limit: usize,
+        bytes_max: usize,
+        now: Duration,
+        bytes: &mut usize,
+        fetched: &mut Fetched,
+    ) {
+        let held: BTreeSet<Seq> = part.held.iter().copied().collect();
+        let mut crowd = Vec::new();
+        let (mut taken, mut aside, mut looked) = (0, 0, 0);
+        let range = (part.partition, Seq(i64::MIN))..=(part.partition, Seq(i64::MAX));
+        for place in self.open.range(range) {
+            let Some(row) = self.rows.get(place) else {
+                continue;
+            };
+            let due = row.due_at.is_none_or(|due| due <= now);
+            if !due || held.contains(&row.seq) {
+                continue;
+            }
+            if looked >= part.limit.saturating_mul(2) {
+                fetched.more.push(part.partition);
+                break;
+            }
+            looked += 1;
+            if self.is_blocked(row) {
+                if aside < part.limit {
+                    aside += 1;
+                    fetched.aside.extend(aside_of(row));
+                }
+            } else if row.key().is_some_and(|key| part.full.contains(key)) {
+                crowd.extend(aside_of(row));
+            } else if taken < limit
+                && (*bytes + row.message.size() <= bytes_max || fetched.pending.is_empty())
+            {
+                taken += 1;
+                *bytes += row.message.size();
+                fetched.pending.push(row.pending(now));
+            } else {
+                fetched.more.push(part.partition);
+                break;
+            }
+        }
+        if crowd.len() >= part.limit.max(1) {
+            crowd.truncate(part.limit);
+            fetched.aside.append(&mut crowd);
+        }
+    }
+
+    /// Makes waiting rows pending that have nothing in front of them.
+    fn release(&mut self, part: &FetchPartition, fetched: &mut Fetched) {
+        let mut keys = part.release.clone();
+        if part.sweep {
+            let swept = self
+                .blockers
+                .range((part.partition, OrderingKey::stored(""))..)
+                .take_while(|((partition, _), _)| *partition == part.partition)
+                .filter(|((partition, _), seqs)| {
+                    seqs.first().is_some_and(|first| {
+                        self.rows
+                            .get(&(*partition, *first))
+                            .is_some_and(|row| row.state == State::Waiting)
+                    })
+                })
+                .map(|((_, key), _)| key.clone())
+                .take(SWEEP_MAX);
+            keys.extend(swept);
+        }
+        for key in keys {
+            let waiting: Vec<Seq> = self
+                .blockers
+                .get(&(part.partition, key.clone()))
+                .into_iter()
+                .flatten()
+                .take(RELEASE_MAX)
+                .copied()
+                .take_while(|seq| {
+                    self.rows
+                        .get(&(part.partition, *seq))
+                        .is_some_and(|row| row.state == State::Waiting)
+                })
+                .collect();
+            if waiting.is_empty() {
+                continue;
+            }
+            for seq in waiting {
+                self.change((part.partition, seq), |row| {
+                    row.state = State::Pending;
+                    row.revision = row.revision.next();
+                });
+            }
+            fetched.released.push((part.partition, key));
+        }
+    }
+}
+
+fn aside_of(row: &Row) -> Option<Aside> {
+    Some(Aside {
+        partition: row.partition,
+        seq: row.seq,
+        revision: row.revision,
+        attempt: row.attempt,
+        key: row.key()?.clone(),
+    })
+}
