@@ -13,8 +13,8 @@ pub use draft::{
 };
 pub use instance::Instance;
 pub use row::{
-    aside_seqs, discard_one, entries, entry, label, labels, matching, replay_one, seqs, state,
-    states,
+    aside_seqs, discard_one, entries, entry, label, labels, matching, purge, replay_one, seqs,
+    state, states,
 };
 
 /// The time-to-live of the leases that cases take; much longer than any case runs.

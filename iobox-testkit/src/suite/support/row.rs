@@ -1,5 +1,7 @@
 //! Rows as fetches and listings show them.
 
+use std::time::Duration;
+
 use iobox_core::{
     message::MessageId,
     queue::Queue,
@@ -108,4 +110,13 @@ pub async fn discard_one<S: Admin + ?Sized>(store: &S, id: &MessageId) -> Discar
     let one = Selection::One(id.clone());
     let discarded = store.discard(&Queue::Outbox, &one, false).await;
     discarded.expect("discard")
+}
+
+/// Purges, and returns how many messages are gone.
+///
+/// # Panics
+/// When the store fails.
+pub async fn purge<S: Admin + ?Sized>(store: &S, retention: Duration, limit: u32) -> u64 {
+    let purged = store.purge(&Queue::Outbox, retention, limit).await;
+    purged.expect("purge")
 }
