@@ -28,6 +28,8 @@ macro_rules! __store_table {
                 every_acquisition_raises_the_epoch
                 every_takeover_raises_the_epoch
                 a_repeated_acquisition_takes_nothing_twice
+                a_grant_whose_reply_was_lost_is_granted_again
+                a_grant_whose_reply_was_lost_is_nobody_elses
                 racing_instances_never_share_an_epoch
             }
             share {
