@@ -282,6 +282,9 @@ macro_rules! __store_table {
                 a_commit_wakes_a_sleeper
                 sleepers_come_and_go
             }
+            program {
+                random_programs_agree_with_the_model
+            }
         }
     };
 }
