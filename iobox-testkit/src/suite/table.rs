@@ -246,8 +246,8 @@ macro_rules! __store_table {
                 a_rolled_back_id_is_free
                 an_id_outlives_its_message
                 ids_are_compared_byte_by_byte
-                a_duplicate_of_an_open_transaction_is_not_written
-                a_duplicate_of_a_rolled_back_transaction_is_new
+                an_id_of_two_open_transactions_is_written_once
+                an_id_of_a_transaction_that_rolls_back_is_new
                 racing_duplicates_are_written_once
             }
             corrupt {
