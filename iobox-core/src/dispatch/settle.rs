@@ -181,6 +181,10 @@ impl Machine {
             Change::Mark(Mark::Wait) => {
                 if let Some(key) = key {
                     work.remember_aside(key.clone());
+                    // Later rows of the key may be in memory or on their way, from a fetch that saw
+                    // this one pending: it is in front of them, and blocks them from now on.
+                    work.close(&key);
+                    work.drop_followers(&key, seq);
                     work.refresh(&key, ungated);
                 }
                 return;
