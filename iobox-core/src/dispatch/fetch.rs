@@ -132,9 +132,15 @@ impl Machine {
             self.settings.poll_min
         };
         self.schedule_polls(&asked, &fetched, now);
+        // The limit of a request counts what may run; what is to be set aside comes on top, and
+        // what does not fit comes again.
+        let (room, _) = self.room();
+        let spare = room.saturating_sub(fetched.pending.len());
         let mut aside = 0;
         for row in fetched.aside {
-            if let Some(fetching) = fetches.get(&row.partition) {
+            if aside < spare
+                && let Some(fetching) = fetches.get(&row.partition)
+            {
                 aside += usize::from(self.set_aside(&row, fetching, now));
             }
         }
