@@ -120,7 +120,7 @@ impl Machine {
         let fetched = match reply {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.fetch_failed(&asked, error.to_string(), now);
+                self.fetch_failed(fetches, error.to_string(), now);
                 return;
             }
         };
@@ -173,9 +173,19 @@ impl Machine {
         }
     }
 
-    fn fetch_failed(&mut self, asked: &[Partition], reason: String, now: Time) {
-        for partition in asked {
-            if let Some(work) = self.works.get_mut(partition) {
+    /// A fetch failed: what it was to release is asked for again.
+    fn fetch_failed(
+        &mut self,
+        fetches: BTreeMap<Partition, Fetching>,
+        reason: String,
+        now: Time,
+    ) {
+        for (partition, fetching) in fetches {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hints.extend(fetching.hinted);
+                if fetching.sweep {
+                    work.next_sweep = now;
+                }
                 work.fetch_failures = work.fetch_failures.saturating_add(1);
                 work.next_poll = now + pause_after(work.fetch_failures);
                 work.due = None;
@@ -323,6 +333,7 @@ impl Ask {
             call: self.call,
             full: full.clone(),
             hinted: release.clone(),
+            sweep,
             closed: BTreeSet::new(),
             touched: BTreeSet::new(),
         });
