@@ -327,7 +327,9 @@ impl Ask {
         }
         // Set anew by the reply, or before by a signal.
         work.next_poll = Time::at(Duration::MAX);
-        work.due = None;
+        if work.due.is_some_and(|due| due <= self.now) {
+            work.due = None;
+        }
         let release: Vec<_> = release.into_iter().collect();
         work.fetching = Some(Fetching {
             call: self.call,
