@@ -101,15 +101,14 @@ impl Held {
         }
     }
 
-    /// Whether later rows of its key may run although this one is not settled yet.
+    /// Whether later rows of its key may run although this one is not settled yet: a crash before
+    /// it is repeats it, which a message that was taken survives in its place, and a failed one that
+    /// the next attempt gets through would not.
     pub(super) fn is_passable(&self) -> bool {
         self.stage == Stage::Settling
             && matches!(
                 self.change,
-                Some((
-                    _,
-                    Change::Verdict(Verdict::Done { .. } | Verdict::Dead { halts: false, .. })
-                ))
+                Some((_, Change::Verdict(Verdict::Done { .. })))
             )
     }
 
