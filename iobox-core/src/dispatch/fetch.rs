@@ -227,6 +227,7 @@ impl Machine {
         }
         let mut held = Held::aside(row, now);
         held.stage = Stage::Settling;
+        held.crowded = crowded;
         held.change = Some((row.attempt, Change::Mark(Mark::Wait)));
         let seq = row.seq;
         work.insert(seq, held, self.settings.capacity());

@@ -46,6 +46,8 @@ pub(super) struct Held {
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
     pub(super) counted_ahead: u32,
+    /// It is set aside because its key has its share of memory, not because it is blocked.
+    pub(super) crowded: bool,
     /// How often it was unavailable since it was fetched.
     pub(super) refused: u32,
     pub(super) size: usize,
@@ -69,6 +71,7 @@ impl Held {
             suspect: pending.suspect,
             marked: false,
             counted_ahead: 0,
+            crowded: false,
             refused: 0,
             size: pending.size,
             age_at_fetch: pending.age,
@@ -91,6 +94,7 @@ impl Held {
             suspect: false,
             marked: false,
             counted_ahead: 0,
+            crowded: false,
             refused: 0,
             size: 0,
             age_at_fetch: Duration::ZERO,

@@ -175,6 +175,7 @@ impl Machine {
             return;
         }
         let key = held.key.clone();
+        let crowded = held.crowded;
         work.remove(seq);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
@@ -186,6 +187,10 @@ impl Machine {
                     work.close(&key);
                     work.drop_followers(&key, seq);
                     work.refresh(&key, ungated);
+                    // The last row in front may be done already.
+                    if crowded {
+                        work.hint(&key, now);
+                    }
                 }
                 return;
             }
