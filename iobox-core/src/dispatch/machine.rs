@@ -47,8 +47,10 @@ pub struct Machine {
     pub(super) answers: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
-    /// The partition that is served first.
+    /// Turns with each fetch, which serves another partition first.
     pub(super) rotor: u8,
+    /// The partition that executed last.
+    pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
     next_number: u64,
 }
@@ -84,6 +86,7 @@ impl Machine {
             answers: 0,
             drain: None,
             rotor: 0,
+            served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,
         }
