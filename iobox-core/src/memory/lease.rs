@@ -42,12 +42,13 @@ impl Table {
             .unwrap_or_default();
         let partitions = self.slots.len();
         let share = partitions / ranked.len() + usize::from(rank < partitions % ranked.len());
-        let mut room = share.saturating_sub(usize::from(request.held));
+        let mut room = share.saturating_sub(request.held.len());
         let mut granted = Vec::new();
         for (partition, slot) in &mut self.slots {
-            let free = slot
-                .owner
-                .is_none_or(|owner| !self.members.contains_key(&owner));
+            let free = slot.owner.is_none_or(|owner| {
+                !self.members.contains_key(&owner)
+                    || (owner == request.instance && !request.held.contains(partition))
+            });
             if room > 0 && free {
                 room -= 1;
                 let abandoned = slot.owner.is_some();

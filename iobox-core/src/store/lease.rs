@@ -71,8 +71,10 @@ pub struct AcquireRequest {
     pub queue: Queue,
     /// The taker, which must be registered and not expired.
     pub instance: InstanceId,
-    /// How many partitions the taker holds already.
-    pub held: u16,
+    /// The partitions that the taker knows to hold. One that the store has under the taker's name
+    /// and that is missing here was granted by a call whose reply was lost: it is free for the taker,
+    /// who gets it again under a higher epoch.
+    pub held: Vec<Partition>,
 }
 
 /// What an acquisition brought.
@@ -97,7 +99,8 @@ pub struct Grant {
     pub partition: Partition,
     /// Its new epoch.
     pub epoch: Epoch,
-    /// Whether its last owner went without releasing it, and may have died executing.
+    /// Whether its last owner (or the taker himself, under a grant whose reply was lost) did not
+    /// release it, and may have died executing.
     pub abandoned: bool,
 }
 

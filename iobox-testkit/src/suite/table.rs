@@ -7,21 +7,193 @@ macro_rules! __store_table {
     ($($mode:tt)*) => {
         $crate::__store_tests! {
             $($mode)*;
+            open {
+                an_open_store_tells_its_partitions
+                the_origin_is_the_same_for_every_handle
+                two_stores_have_two_origins
+                tables_that_nobody_migrated_are_refused
+                tables_newer_than_the_program_are_refused
+                another_partition_count_is_refused
+            }
             lease {
                 a_registered_instance_gets_every_partition
                 an_unknown_instance_is_gone
+                registering_twice_is_one_instance
+                a_renewal_extends_the_life
+                an_instance_that_does_not_renew_loses_its_partitions
                 an_expired_instance_renews_while_its_row_is_there
                 an_expired_instance_acquires_nothing
                 a_deleted_instance_is_gone
+                an_instance_that_left_is_gone
                 every_acquisition_raises_the_epoch
+                every_takeover_raises_the_epoch
+                a_repeated_acquisition_takes_nothing_twice
+                a_grant_whose_reply_was_lost_is_granted_again
+                a_grant_whose_reply_was_lost_is_nobody_elses
+                racing_instances_never_share_an_epoch
+            }
+            share {
+                shares_are_even_and_cover_every_partition
+                the_oldest_instances_get_one_more
+                the_youngest_of_too_many_get_nothing
+                nobody_takes_more_than_a_share
+                an_expired_instance_has_no_share
+                an_instance_that_left_has_no_share
+                instances_that_join_one_by_one_end_even
+            }
+            handover {
+                released_partitions_go_to_the_next
+                a_new_partition_is_not_abandoned
+                a_released_partition_is_not_abandoned
+                only_a_death_abandons_a_partition
+                leaving_without_giving_back_abandons
+                a_release_under_an_older_epoch_is_ignored
+                a_release_by_somebody_else_is_ignored
+                a_repeated_release_takes_nothing
+                messages_go_with_their_partition
+            }
+            fence {
+                an_older_epoch_settles_nothing
+                a_settle_after_ones_own_release_is_refused
+                an_epoch_of_the_future_settles_nothing
+                a_repetition_after_a_takeover_is_refused
+                an_expired_owner_settles_until_a_takeover
+                partitions_are_fenced_one_by_one
+                an_older_epoch_releases_nothing
+                a_fetch_after_ones_own_release_moves_nothing
+                a_racing_takeover_splits_settlements_cleanly
             }
             fetch {
                 rows_come_in_the_order_of_their_enqueues
+                a_row_comes_as_it_was_enqueued
+                the_age_follows_the_clock_of_the_store
                 the_row_limit_holds
+                the_limit_of_a_partition_holds
+                partitions_are_served_in_the_order_of_the_request
+                only_requested_partitions_are_looked_into
+                the_byte_limit_holds
+                the_first_row_comes_however_large
+                held_rows_are_skipped
+                a_held_row_still_blocks
+                full_keys_are_passed_over
+                a_crowd_of_a_full_key_comes_as_aside
+                a_crowd_hides_the_rest_only_for_a_while
+                several_full_keys_together_are_a_crowd
+                only_open_rows_are_fetched
+                a_fetch_changes_nothing
+            }
+            order {
+                drafts_of_a_call_keep_their_order
+                later_transactions_get_higher_seqs
+                racing_writers_keep_their_own_order
+                keys_hash_to_the_same_partition_everywhere
+                a_message_without_a_key_goes_by_its_id
+                an_id_is_no_key
+            }
+            blocked {
+                followers_of_a_retrying_head_are_aside
+                followers_of_an_unknown_outcome_are_aside
+                followers_of_a_waiting_head_are_aside
+                followers_of_a_halting_head_are_aside
+                followers_of_a_skipped_head_run
+                followers_of_a_done_head_run
+                a_due_head_runs_and_its_followers_do_not
+                an_earlier_message_is_not_blocked
+                a_due_retry_is_blocked_like_any_other
+                other_keys_are_not_blocked
+                a_message_without_a_key_blocks_nothing
+                an_aside_row_can_be_settled
+                blocked_rows_hide_the_rest_only_for_a_while
+                blocked_rows_take_no_room
+            }
+            waiting {
+                a_waiting_row_is_not_fetched
+                nothing_is_released_behind_a_retrying_head
+                nothing_is_released_behind_a_halting_head
+                followers_come_back_after_the_head_is_done
+                followers_come_back_after_the_head_is_discarded
+                followers_come_back_after_the_head_is_replayed
+                a_release_names_its_keys
+                a_release_frees_only_its_keys
+                sweeps_find_every_key
+                a_sweep_sees_past_blocked_keys
+                a_release_stops_at_the_next_obstacle
+                a_released_row_keeps_its_attempts
+                a_head_settled_while_followers_are_set_aside_strands_nothing
+                a_sweep_while_followers_are_set_aside_strands_nothing
+                an_heir_finds_what_was_set_aside
+            }
+            late {
+                a_message_exists_from_its_commit_on
+                rolled_back_messages_never_appear
+                messages_of_a_dropped_transaction_never_appear
+                a_late_commit_is_delivered
+                a_late_commit_is_not_blocked_by_later_messages
+                a_late_commit_comes_before_released_followers
+                a_rolled_back_seq_leaves_a_gap
             }
             settle {
                 done_is_done
-                an_older_epoch_settles_nothing
+                each_change_brings_a_row_into_its_state
+                each_change_applies_to_a_retrying_row
+                each_change_records_the_attempts
+                a_repeated_settlement_changes_nothing
+                a_repeated_mark_raises_the_revision_once
+                a_repeated_retry_keeps_its_due_time
+                an_older_revision_is_superseded
+                a_revision_of_the_future_is_superseded
+                a_contradiction_is_superseded
+                a_discard_supersedes_every_change
+                a_replay_supersedes_every_change
+                a_verdict_repeated_after_a_replay_is_superseded
+                a_row_that_is_gone_is_superseded
+                a_row_without_a_key_is_not_set_aside
+                results_stand_in_the_order_of_the_settlements
+                a_superseded_row_leaves_its_neighbours_alone
+                no_settlements_are_no_results
+                a_dropped_settle_is_done_or_not_done
+            }
+            retry {
+                a_retry_is_due_after_its_delay
+                a_retry_without_a_delay_is_due_at_once
+                short_and_long_delays_are_kept
+                due_retries_come_in_their_old_place
+                retries_that_are_not_due_hide_nothing
+                the_last_reason_is_kept
+                a_long_reason_is_cut_between_characters
+                an_unknown_outcome_is_remembered_for_ever
+                a_known_failure_is_not_uncertain
+                alone_lasts_until_the_next_verdict
+                a_counted_unknown_outcome_is_not_alone
+                retries_survive_a_takeover
+            }
+            halt {
+                messages_enqueued_after_a_halt_wait_too
+                a_halt_survives_a_takeover
+                a_key_is_halted_until_its_last_dead_message_is_gone
+                a_replay_frees_the_key
+                a_discard_frees_the_key
+                followers_that_never_waited_need_no_release
+                a_second_death_halts_again
+                a_halt_reaches_only_forward
+            }
+            suspect {
+                a_mark_makes_a_suspect
+                a_mark_keeps_a_retrying_row_due
+                a_suspect_survives_a_takeover
+                crashes_are_absolute
+                crashes_are_counted_across_deaths
+                a_retry_clears_a_suspect
+                a_closed_message_comes_back_without_suspicion
+                a_clear_takes_the_mark_off
+                a_suspect_that_waited_is_still_one
+            }
+            dead {
+                a_dead_message_is_kept_with_its_reason
+                halting_is_kept_with_the_message
+                a_dead_message_without_a_key_halts_nothing
+                a_dead_message_stays_dead
+                a_dead_message_may_be_uncertain
             }
         }
     };
