@@ -111,7 +111,7 @@ impl Sql {
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
             free: q("SELECT partition, owner IS NOT NULL FROM {p}partition p \
                  WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {p}instance i \
-                 WHERE i.queue = p.queue AND i.id = p.owner) ORDER BY partition LIMIT ?2"),
+                 WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) ORDER BY partition"),
             take: q("UPDATE {p}partition SET owner = ?3, epoch = epoch + 1 \
                  WHERE queue = ?1 AND partition = ?2 RETURNING epoch"),
             give_back: q("UPDATE {p}partition SET owner = NULL \
@@ -158,7 +158,7 @@ impl Sql {
                  halts = (?7 AND key IS NOT NULL), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
                  WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
-            wait: q("UPDATE {p}outbox SET state = 2, due_at = NULL, suspect = 0, \
+            wait: q("UPDATE {p}outbox SET state = 2, due_at = NULL, \
                  attempt = ?4, revision = revision + 1 \
                  WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1) \
                  AND key IS NOT NULL"),

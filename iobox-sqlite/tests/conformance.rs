@@ -95,7 +95,9 @@ impl Harness for Sqlite {
             _ => Partitions::DEFAULT,
         };
         if misfit == Misfit::NotMigrated {
-            let folder = TempDir::new().expect("a folder").keep();
+            let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))
+                .expect("a folder")
+                .keep();
             let config = Config::new(folder.join("test.db"));
             return Some(Arc::new(SqliteStore::open(config).expect("a store")));
         }

@@ -1,5 +1,7 @@
 //! Leases: instances and the partitions they own.
 
+use std::collections::HashSet;
+
 use iobox_core::{
     partition::{Partition, Partitions},
     store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
@@ -56,12 +58,15 @@ pub(super) fn acquire(
     let all = usize::from(partitions.count());
     let live = members.len().max(1);
     let share = all / live + usize::from(rank < all % live);
-    let room = share.saturating_sub(usize::from(request.held));
+    let room = share.saturating_sub(request.held.len());
+    // What the store has under the taker's name and the taker does not know of was granted by a
+    // call whose reply was lost.
+    let known: HashSet<u8> = request.held.iter().map(|held| held.number()).collect();
     let free = conn
         .prepare_cached(&sql.free)?
-        .query_map(params![queue, i64::try_from(room).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
+        .query_map(params![queue, taker], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .filter(|slot| !matches!(slot, Ok((partition, _)) if known.contains(partition)))
+        .take(room)
         .collect::<rusqlite::Result<Vec<(u8, bool)>>>()?;
     let mut take = conn.prepare_cached(&sql.take)?;
     let mut granted = Vec::with_capacity(free.len());
