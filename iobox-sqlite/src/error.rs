@@ -64,9 +64,10 @@ fn meaning(source: &rusqlite::Error) -> (ErrorKind, &'static str) {
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::Utf8Error(..) => {
-                (Corrupt, "a stored value is not of the type that it should have")
-            }
+            | rusqlite::Error::Utf8Error(..) => (
+                Corrupt,
+                "a stored value is not of the type that it should have",
+            ),
             _ => (Internal, "a statement was used in a wrong way"),
         };
     };
@@ -111,7 +112,12 @@ fn meaning(source: &rusqlite::Error) -> (ErrorKind, &'static str) {
 
 /// What SQLite means by its generic error, of which only the text tells more.
 fn misfit(text: &str) -> (ErrorKind, &'static str) {
-    let missing = ["no such table", "no such column", "no such index", "has no column"];
+    let missing = [
+        "no such table",
+        "no such column",
+        "no such index",
+        "has no column",
+    ];
     if missing.iter().any(|start| text.contains(start)) {
         (
             ErrorKind::Invalid,
@@ -169,7 +175,11 @@ mod tests {
     #[test]
     fn a_missing_table_says_run_migrate() {
         let conn = rusqlite::Connection::open_in_memory().expect("a database");
-        for text in ["SELECT 1 FROM t", "INSERT INTO t VALUES (1)", "DROP INDEX t"] {
+        for text in [
+            "SELECT 1 FROM t",
+            "INSERT INTO t VALUES (1)",
+            "DROP INDEX t",
+        ] {
             let error = sql_error(conn.prepare(text).map(drop).expect_err("nothing is there"));
             assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
             assert!(error.to_string().contains("run migrate"), "{error}");
@@ -182,8 +192,14 @@ mod tests {
     fn a_value_of_a_wrong_type_is_corrupt() {
         let conn = rusqlite::Connection::open_in_memory().expect("a database");
         let read = conn.query_row("SELECT 'x'", [], |row| row.get::<_, i64>(0));
-        assert_eq!(sql_error(read.expect_err("text")).kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            sql_error(read.expect_err("text")).kind(),
+            ErrorKind::Corrupt
+        );
         let read = conn.query_row("SELECT -1", [], |row| row.get::<_, u32>(0));
-        assert_eq!(sql_error(read.expect_err("range")).kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            sql_error(read.expect_err("range")).kind(),
+            ErrorKind::Corrupt
+        );
     }
 }

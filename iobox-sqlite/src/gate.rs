@@ -160,7 +160,10 @@ mod tests {
             drop(turn);
         });
         drop(done);
-        assert_eq!(order.iter().collect::<Vec<_>>(), ["lease", "first", "second"]);
+        assert_eq!(
+            order.iter().collect::<Vec<_>>(),
+            ["lease", "first", "second"]
+        );
     }
 
     #[test]

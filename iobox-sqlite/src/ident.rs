@@ -81,7 +81,9 @@ mod tests {
             assert!(Ident::new(bad).is_err(), "{bad:?}");
         }
         let longest = "a".repeat(48);
-        for good in ["a", "_", "iobox_", "select", "a1_", "__", "sqlite", &longest] {
+        for good in [
+            "a", "_", "iobox_", "select", "a1_", "__", "sqlite", &longest,
+        ] {
             assert!(Ident::new(good).is_ok(), "{good:?}");
         }
     }

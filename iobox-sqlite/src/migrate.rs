@@ -58,8 +58,7 @@ CREATE TABLE IF NOT EXISTS {p}instance (
     PRIMARY KEY (queue, id)
 ) STRICT, WITHOUT ROWID;
 
--- AUTOINCREMENT: a seq is never used again, also after a purge. The payload stands last, so that
--- nothing else is read through it.
+-- AUTOINCREMENT: a seq is never used again, also after a purge.
 CREATE TABLE IF NOT EXISTS {p}outbox (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
     partition    INTEGER NOT NULL,
@@ -80,10 +79,19 @@ CREATE TABLE IF NOT EXISTS {p}outbox (
     id           TEXT NOT NULL,
     topic        TEXT NOT NULL,
     key          TEXT,
-    reason       TEXT,
-    headers      TEXT NOT NULL,
-    payload      BLOB NOT NULL
+    reason       TEXT
 ) STRICT;
+
+-- The content of the rows stands apart, so that a change of a row does not write it again.
+CREATE TABLE IF NOT EXISTS {p}content (
+    seq      INTEGER PRIMARY KEY,
+    headers  TEXT NOT NULL,
+    payload  BLOB NOT NULL
+) STRICT;
+
+CREATE TRIGGER IF NOT EXISTS {p}outbox_removed AFTER DELETE ON {p}outbox BEGIN
+    DELETE FROM {p}content WHERE seq = old.seq;
+END;
 
 -- Every index ends in the seq, which is the row's address.
 CREATE INDEX IF NOT EXISTS {p}outbox_pending ON {p}outbox (partition) WHERE state = 0;
@@ -203,9 +211,8 @@ pub(crate) fn meta(conn: &Connection, sql: &Sql, configured: Partitions) -> Resu
             row.get::<_, i64>(2)?,
         ))
     })?;
-    let origin = Uuid::try_parse(&origin).map_err(|source| {
-        Error::corrupt("the stored origin is not a UUID").with_source(source)
-    })?;
+    let origin = Uuid::try_parse(&origin)
+        .map_err(|source| Error::corrupt("the stored origin is not a UUID").with_source(source))?;
     if partitions != i64::from(configured.count()) {
         return Err(Failure::from(Error::invalid(format!(
             "partitions is {}, but the tables were made with {partitions}; the number cannot be \

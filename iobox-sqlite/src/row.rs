@@ -84,19 +84,19 @@ pub(crate) fn body(
 ) -> rusqlite::Result<Body> {
     let (id, topic) = (row.get_ref(0)?, row.get_ref(1)?);
     let (headers, payload) = (row.get_ref(2)?, row.get_ref(3)?);
-    Ok(decode(origin, id, topic, key, headers, payload).map_or_else(
-        |field| Body::Corrupt(format!("the stored {field} cannot be read back")),
-        Body::Message,
-    ))
+    Ok(
+        decode(origin, id, topic, key, headers, payload).map_or_else(
+            |field| Body::Corrupt(format!("the stored {field} cannot be read back")),
+            Body::Message,
+        ),
+    )
 }
 
 /// Reads the columns of `Sql::list_all`.
 pub(crate) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let code: i16 = row.get(2)?;
-    let state = State::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(
-        2,
-        i64::from(code),
-    ))?;
+    let state = State::from_code(code)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(2, i64::from(code)))?;
     let mut entry = Entry::new(
         lossy(row.get_ref(3)?),
         Partition::new(row.get(1)?),
@@ -147,13 +147,10 @@ fn decode(
 ) -> Result<Message, &'static str> {
     let id = id.as_str().ok().and_then(|text| MessageId::new(text).ok());
     let topic = topic.as_str().ok().and_then(|text| Topic::new(text).ok());
-    let headers = headers
-        .as_str()
-        .ok()
-        .and_then(|text| match text {
-            "[]" => Some(Headers::new()),
-            text => Headers::from_json(text).ok(),
-        });
+    let headers = headers.as_str().ok().and_then(|text| match text {
+        "[]" => Some(Headers::new()),
+        text => Headers::from_json(text).ok(),
+    });
     let key = key
         .map(|key| OrderingKey::new(key.as_str()))
         .transpose()
@@ -175,9 +172,10 @@ fn key(stored: ValueRef<'_>) -> Option<OrderingKey> {
 }
 
 fn lossy(stored: ValueRef<'_>) -> String {
-    stored
-        .as_bytes()
-        .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+    stored.as_bytes().map_or_else(
+        |_| String::new(),
+        |bytes| String::from_utf8_lossy(bytes).into_owned(),
+    )
 }
 
 /// A stored count; one that somebody spoiled is as near as it gets.

@@ -56,6 +56,7 @@ pub(crate) struct Sql {
 
     pub(crate) insert: String,
     pub(crate) insert_id: String,
+    pub(crate) insert_content: String,
 
     pub(crate) count: [String; 4],
     pub(crate) halted_keys: String,
@@ -89,24 +90,26 @@ impl Sql {
                     .replace("{filter}", FILTER))
             })
         };
-        let all = |text: &str| {
-            q(&text
-                .replace("{entry}", ENTRY)
-                .replace("{filter}", FILTER))
-        };
+        let all = |text: &str| q(&text.replace("{entry}", ENTRY).replace("{filter}", FILTER));
         Self {
             now: q("SELECT now FROM {p}clock"),
             version: q("SELECT coalesce(max(version), 0) FROM {p}migration"),
             meta: q("SELECT origin, partitions, {now} FROM {p}meta"),
 
             // Leases: by the primary keys (queue, id) and (queue, partition).
-            register: q("INSERT INTO {p}instance (queue, id, started, expires, in_flight) \
+            register: q(
+                "INSERT INTO {p}instance (queue, id, started, expires, in_flight) \
                  VALUES (?1, ?2, {now}, {now} + ?3, ?4) \
                  ON CONFLICT (queue, id) DO UPDATE SET expires = excluded.expires, \
-                 in_flight = excluded.in_flight"),
-            renew: q("UPDATE {p}instance SET expires = {now} + ?3, in_flight = ?4 \
-                 WHERE queue = ?1 AND id = ?2"),
-            is_alive: q("SELECT 1 FROM {p}instance WHERE queue = ?1 AND id = ?2 AND expires > {now}"),
+                 in_flight = excluded.in_flight",
+            ),
+            renew: q(
+                "UPDATE {p}instance SET expires = {now} + ?3, in_flight = ?4 \
+                 WHERE queue = ?1 AND id = ?2",
+            ),
+            is_alive: q(
+                "SELECT 1 FROM {p}instance WHERE queue = ?1 AND id = ?2 AND expires > {now}",
+            ),
             expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
             free: q("SELECT partition, owner IS NOT NULL FROM {p}partition p \
@@ -129,15 +132,20 @@ impl Sql {
             scan_due: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_due \
                  WHERE partition = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq"),
             // The row by seq, and the first blocker of its key by index blocker (partition, key).
-            head: q("SELECT revision, attempt, crashes, uncertain, alone, suspect, key, size, \
+            head: q(
+                "SELECT revision, attempt, crashes, uncertain, alone, suspect, key, size, \
                  ?2 - enqueued_at, EXISTS (SELECT 1 FROM {p}outbox b INDEXED BY {p}outbox_blocker \
                  WHERE b.partition = o.partition AND b.key = o.key AND b.seq < o.seq AND {blocks}) \
-                 FROM {p}outbox o WHERE seq = ?1"),
-            // The row by seq.
-            body: q("SELECT id, topic, headers, payload FROM {p}outbox WHERE seq = ?1"),
+                 FROM {p}outbox o WHERE seq = ?1",
+            ),
+            // The row and its content by seq.
+            body: q("SELECT id, topic, headers, payload \
+                 FROM {p}outbox o LEFT JOIN {p}content c ON c.seq = o.seq WHERE o.seq = ?1"),
             // Index blocker (partition, key), in the order of seq.
-            front: q("SELECT seq, state FROM {p}outbox INDEXED BY {p}outbox_blocker \
-                 WHERE partition = ?1 AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3"),
+            front: q(
+                "SELECT seq, state FROM {p}outbox INDEXED BY {p}outbox_blocker \
+                 WHERE partition = ?1 AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3",
+            ),
             // Index waiting (partition, key), one step of a loose scan.
             next_waiting_key: q("SELECT key FROM {p}outbox INDEXED BY {p}outbox_waiting \
                  WHERE partition = ?1 AND key > ?2 AND state = 2 ORDER BY key LIMIT 1"),
@@ -147,17 +155,21 @@ impl Sql {
                  WHERE partition = ?1 AND key = ?2 AND state = 2 AND seq <= ?3"),
 
             // Settling: the row by seq, guarded by revision and state.
-            done: q("UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
+            done: q(
+                "UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+            ),
             retry: q("UPDATE {p}outbox SET state = 1, due_at = ?5, reason = ?6, \
                  uncertain = max(uncertain, ?7), alone = ?8, \
                  suspect = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
                  WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
-            dead: q("UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
+            dead: q(
+                "UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
                  halts = (?7 AND key IS NOT NULL), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+            ),
             wait: q("UPDATE {p}outbox SET state = 2, due_at = NULL, \
                  attempt = ?4, revision = revision + 1 \
                  WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1) \
@@ -169,37 +181,51 @@ impl Sql {
                  WHERE seq = ?1 AND partition = ?2"),
 
             insert: q("INSERT INTO {p}outbox \
-                 (partition, id, topic, key, headers, payload, size, enqueued_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+                 (partition, id, topic, key, size, enqueued_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+            insert_content: q("INSERT INTO {p}content (seq, headers, payload) VALUES (?1, ?2, ?3)"),
             // The primary key of the ids that callers brought.
             insert_id: q("INSERT INTO {p}known (id) VALUES (?1) ON CONFLICT DO NOTHING"),
 
             // One partial index for each state that is not settled.
-            count: open("SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
-                 WHERE state = {state}"),
+            count: open(
+                "SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state}",
+            ),
             // Index dead.
-            halted_keys: q("SELECT count(DISTINCT key) FROM {p}outbox INDEXED BY {p}outbox_dead \
-                 WHERE state = 3 AND halts = 1 AND key IS NOT NULL"),
+            halted_keys: q(
+                "SELECT count(DISTINCT key) FROM {p}outbox INDEXED BY {p}outbox_dead \
+                 WHERE state = 3 AND halts = 1 AND key IS NOT NULL",
+            ),
             slots: q("SELECT partition, owner, epoch FROM {p}partition \
                  WHERE queue = ?1 ORDER BY partition"),
             instances: q("SELECT id, in_flight, {now} - started, expires - {now} \
                  FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
             // One partial index for each state that is not settled; the history is never read.
-            list_open: open("SELECT {entry} FROM {p}outbox INDEXED BY {index} \
-                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5"),
+            list_open: open(
+                "SELECT {entry} FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
+            ),
             // The primary key, from the page on.
             list_all: all("SELECT {entry} FROM {p}outbox NOT INDEXED \
                  WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
             // Index id.
-            get: all("SELECT {entry}, headers, payload FROM {p}outbox INDEXED BY {p}outbox_id \
-                 WHERE id = ?1 ORDER BY seq LIMIT 1"),
-            pick_open: open("SELECT seq, revision, key FROM {p}outbox INDEXED BY {index} \
-                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5"),
+            get: all(
+                "SELECT o.*, headers, payload FROM (SELECT {entry} FROM {p}outbox \
+                 INDEXED BY {p}outbox_id WHERE id = ?1 ORDER BY seq LIMIT 1) o \
+                 LEFT JOIN {p}content c ON c.seq = o.seq",
+            ),
+            pick_open: open(
+                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
+            ),
             pick_all: all("SELECT seq, revision, key FROM {p}outbox NOT INDEXED \
                  WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
             // Index id.
-            pick_id: q("SELECT seq, revision, key FROM {p}outbox INDEXED BY {p}outbox_id \
-                 WHERE id = ?1 AND (1 << state) & ?2 ORDER BY seq"),
+            pick_id: q(
+                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {p}outbox_id \
+                 WHERE id = ?1 AND (1 << state) & ?2 ORDER BY seq",
+            ),
             // Index settled.
             pick_published: q("SELECT seq, revision, key FROM {p}outbox \
                  INDEXED BY {p}outbox_settled \
@@ -209,32 +235,73 @@ impl Sql {
                  WHERE seq > ?1 AND state = 4 AND key IS NOT NULL ORDER BY seq DESC"),
             next_replay: q("UPDATE {p}meta SET replays = replays + 1 RETURNING replays"),
             // The row by seq, unless it changed since it was picked.
-            replay: q("UPDATE {p}outbox SET state = 0, attempt = 0, crashes = 0, suspect = 0, \
+            replay: q(
+                "UPDATE {p}outbox SET state = 0, attempt = 0, crashes = 0, suspect = 0, \
                  alone = 0, halts = 0, due_at = NULL, settled_at = NULL, absorbed = 0, \
-                 replay = ?3, revision = revision + 1 WHERE seq = ?1 AND revision = ?2"),
-            discard: q("UPDATE {p}outbox SET state = 5, halts = 0, suspect = 0, due_at = NULL, \
-                 settled_at = {now}, revision = revision + 1 WHERE seq = ?1 AND revision = ?2"),
+                 replay = ?3, revision = revision + 1 WHERE seq = ?1 AND revision = ?2",
+            ),
+            discard: q(
+                "UPDATE {p}outbox SET state = 5, halts = 0, suspect = 0, due_at = NULL, \
+                 settled_at = {now}, revision = revision + 1 WHERE seq = ?1 AND revision = ?2",
+            ),
             // Index replay.
             progress: q("SELECT state, count(*), sum(absorbed) FROM {p}outbox \
                  INDEXED BY {p}outbox_replay WHERE replay = ?1 GROUP BY state"),
             // Index settled (settled_at), oldest first.
-            purge: q("DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
+            purge: q(
+                "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
                  INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1 \
-                 ORDER BY settled_at LIMIT ?2)"),
+                 ORDER BY settled_at LIMIT ?2)",
+            ),
         }
     }
 
     /// Every statement, for a check that all can be prepared.
     pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
         [
-            &self.now, &self.version, &self.meta, &self.register, &self.renew, &self.is_alive,
-            &self.expire, &self.members, &self.free, &self.take, &self.give_back, &self.leave,
-            &self.holds, &self.scan_pending, &self.scan_due, &self.head, &self.body, &self.front,
-            &self.next_waiting_key, &self.release_key, &self.done, &self.retry, &self.dead,
-            &self.wait, &self.mark, &self.standing, &self.insert, &self.insert_id,
-            &self.halted_keys, &self.slots, &self.instances, &self.list_all, &self.get,
-            &self.pick_all, &self.pick_id, &self.pick_published, &self.done_behind,
-            &self.next_replay, &self.replay, &self.discard, &self.progress, &self.purge,
+            &self.now,
+            &self.version,
+            &self.meta,
+            &self.register,
+            &self.renew,
+            &self.is_alive,
+            &self.expire,
+            &self.members,
+            &self.free,
+            &self.take,
+            &self.give_back,
+            &self.leave,
+            &self.holds,
+            &self.scan_pending,
+            &self.scan_due,
+            &self.head,
+            &self.body,
+            &self.front,
+            &self.next_waiting_key,
+            &self.release_key,
+            &self.done,
+            &self.retry,
+            &self.dead,
+            &self.wait,
+            &self.mark,
+            &self.standing,
+            &self.insert,
+            &self.insert_content,
+            &self.insert_id,
+            &self.halted_keys,
+            &self.slots,
+            &self.instances,
+            &self.list_all,
+            &self.get,
+            &self.pick_all,
+            &self.pick_id,
+            &self.pick_published,
+            &self.done_behind,
+            &self.next_replay,
+            &self.replay,
+            &self.discard,
+            &self.progress,
+            &self.purge,
         ]
         .into_iter()
         .chain(&self.count)

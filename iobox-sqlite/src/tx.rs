@@ -142,12 +142,14 @@ impl SqliteTx {
     }
 
     fn send(&self, command: Command) -> Result<()> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => Error::unavailable(format!(
-                "{COMMANDS_MAX} closures of this transaction are waiting already"
-            )),
-            TrySendError::Disconnected(_) => self.over(),
-        })
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Error::unavailable(format!(
+                    "{COMMANDS_MAX} closures of this transaction are waiting already"
+                )),
+                TrySendError::Disconnected(_) => self.over(),
+            })
     }
 
     /// Why the thread does not answer any more.

@@ -107,6 +107,8 @@ impl fmt::Debug for Watch {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("Sleep")
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
     }
 }

@@ -25,6 +25,16 @@ struct Open {
 }
 
 impl Sqlite {
+    fn empty(partitions: Partitions) -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let config = Config::new(folder.path().join("test.db")).partitions(partitions);
+        Self {
+            folder,
+            partitions,
+            store: Arc::new(SqliteStore::open(config).expect("a store")),
+        }
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.path().join("test.db")
     }
@@ -49,15 +59,9 @@ impl Harness for Sqlite {
     const CONCURRENT_WRITERS: bool = false;
 
     async fn fresh(partitions: Partitions) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let config = Config::new(folder.path().join("test.db")).partitions(partitions);
-        let store = Arc::new(SqliteStore::open(config).expect("a store"));
-        store.migrate().await.expect("migrate");
-        Self {
-            folder,
-            partitions,
-            store,
-        }
+        let harness = Self::empty(partitions);
+        harness.store.migrate().await.expect("migrate");
+        harness
     }
 
     fn store(&self) -> &Arc<SqliteStore> {
@@ -94,20 +98,20 @@ impl Harness for Sqlite {
             Misfit::Partitions { made, .. } => made,
             _ => Partitions::DEFAULT,
         };
-        if misfit == Misfit::NotMigrated {
-            let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))
-                .expect("a folder")
-                .keep();
-            let config = Config::new(folder.join("test.db"));
-            return Some(Arc::new(SqliteStore::open(config).expect("a store")));
-        }
-        let harness = Self::fresh(made).await;
+        let mut harness = if misfit == Misfit::NotMigrated {
+            Self::empty(made)
+        } else {
+            Self::fresh(made).await
+        };
+        // The store outlives the harness, and its file must outlive the store.
+        harness.folder.disable_cleanup(true);
         let store = match misfit {
-            Misfit::Partitions { configured, .. } => harness.open(configured),
-            _ => {
+            Misfit::NotMigrated => Arc::clone(&harness.store),
+            Misfit::Newer => {
                 harness.edit("INSERT INTO iobox_migration VALUES (1000, 0)");
                 Arc::clone(&harness.store)
             }
+            Misfit::Partitions { configured, .. } => harness.open(configured),
         };
         Some(store)
     }

@@ -102,10 +102,8 @@ impl Admin for SqliteStore {
     }
 
     async fn replay_progress(&self, queue: &Queue, replay: ReplayId) -> Result<ReplayProgress> {
-        self.administer(queue, move |conn, inner| {
-            progress(conn, &inner.sql, replay)
-        })
-        .await
+        self.administer(queue, move |conn, inner| progress(conn, &inner.sql, replay))
+            .await
     }
 
     async fn discard(
@@ -183,7 +181,9 @@ fn stats(conn: &Connection, sql: &Sql, queue: &Queue) -> Result<Stats, Failure> 
         .query_map([queue.name()], |row| {
             Ok(PartitionStats {
                 partition: Partition::new(row.get(0)?),
-                owner: row.get::<_, Option<String>>(1)?.and_then(|id| instance(&id)),
+                owner: row
+                    .get::<_, Option<String>>(1)?
+                    .and_then(|id| instance(&id)),
                 epoch: Epoch(row.get(2)?),
             })
         })?
@@ -191,7 +191,8 @@ fn stats(conn: &Connection, sql: &Sql, queue: &Queue) -> Result<Stats, Failure> 
     let members = conn
         .prepare_cached(&sql.instances)?
         .query_map([queue.name()], |row| {
-            Ok(instance(&row.get::<_, String>(0)?).map(|instance| (instance, row.get(1), row.get(2), row.get(3))))
+            Ok(instance(&row.get::<_, String>(0)?)
+                .map(|instance| (instance, row.get(1), row.get(2), row.get(3))))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for (instance, in_flight, age, expires_in) in members.into_iter().flatten() {
@@ -249,12 +250,7 @@ fn discard(
     selection: &Selection,
     dry_run: bool,
 ) -> Result<Discarded, Failure> {
-    let states = [
-        State::Pending,
-        State::Retrying,
-        State::Waiting,
-        State::Dead,
-    ];
+    let states = [State::Pending, State::Retrying, State::Waiting, State::Dead];
     let work = |conn: &Connection| -> Result<Discarded, Failure> {
         let (picks, more) = pick(conn, &inner.sql, selection, &states)?;
         if !dry_run {
@@ -274,11 +270,7 @@ fn discard(
     inner.gate.write(Urgency::Normal, conn, |tx| work(tx))
 }
 
-fn progress(
-    conn: &Connection,
-    sql: &Sql,
-    replay: ReplayId,
-) -> Result<ReplayProgress, Failure> {
+fn progress(conn: &Connection, sql: &Sql, replay: ReplayId) -> Result<ReplayProgress, Failure> {
     let mut progress = ReplayProgress::default();
     let mut statement = conn.prepare_cached(&sql.progress)?;
     let mut rows = statement.query([replay.0])?;

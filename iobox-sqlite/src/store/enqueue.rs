@@ -64,6 +64,7 @@ impl Inner {
             })
             .collect::<Result<Vec<_>>>()?;
         let mut insert = conn.prepare_cached(&self.sql.insert)?;
+        let mut insert_content = conn.prepare_cached(&self.sql.insert_content)?;
         let mut insert_id = conn.prepare_cached(&self.sql.insert_id)?;
         let mut results = Vec::with_capacity(sealed.len());
         for sealed in sealed {
@@ -78,11 +79,14 @@ impl Inner {
                 id.as_str(),
                 message.topic().as_str(),
                 message.key().map(|key| key.as_str()),
-                message.headers().to_json(),
-                &message.payload()[..],
                 i64::try_from(message.size())
                     .map_err(|_| Error::internal("a message is larger than its bounds"))?,
                 meta.now,
+            ])?;
+            insert_content.execute(params![
+                conn.last_insert_rowid(),
+                message.headers().to_json(),
+                &message.payload()[..],
             ])?;
             results.push(Enqueued::New(id));
         }

@@ -100,9 +100,11 @@ impl Look<'_> {
         let mut more = seqs.len() > window;
         seqs.truncate(window);
         let full: HashSet<&OrderingKey> = part.full.iter().collect();
-        let room = part
-            .limit
-            .min(self.request.limit.saturating_sub(self.fetched.pending.len()));
+        let room = part.limit.min(
+            self.request
+                .limit
+                .saturating_sub(self.fetched.pending.len()),
+        );
         let (mut taken, mut aside) = (0, 0);
         let mut crowd = Vec::new();
         for seq in seqs {
@@ -140,9 +142,7 @@ impl Look<'_> {
         let held: HashSet<i64> = part.held.iter().map(|seq| seq.0).collect();
         let limit = window.saturating_add(1);
         let mut seqs = Vec::new();
-        let mut due = self
-            .due
-            .query(params![part.partition.number(), self.now])?;
+        let mut due = self.due.query(params![part.partition.number(), self.now])?;
         while seqs.len() < limit
             && let Some(row) = due.next()?
         {

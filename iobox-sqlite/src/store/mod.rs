@@ -120,9 +120,10 @@ impl SqliteStore {
     /// [`Invalid`](iobox_core::ErrorKind::Invalid), saying what does not fit.
     pub async fn verify(&self) -> Result<()> {
         let inner = Arc::clone(&self.inner);
-        let verified = self.inner.admin.call(move |conn| {
-            migrate::verify(conn, &inner.sql, inner.config.partitions).map(drop)
-        });
+        let verified = self
+            .inner
+            .admin
+            .call(move |conn| migrate::verify(conn, &inner.sql, inner.config.partitions).map(drop));
         Ok(verified.await?)
     }
 
@@ -177,7 +178,9 @@ impl Store for SqliteStore {
     async fn release(&self, request: &ReleaseRequest) -> Result<()> {
         let (sql, gate, request) = (self.sql(), self.gate(), request.clone());
         let released = self.inner.lease.call(move |conn| {
-            gate.write(Urgency::Urgent, conn, |tx| lease::release(tx, &sql, &request))
+            gate.write(Urgency::Urgent, conn, |tx| {
+                lease::release(tx, &sql, &request)
+            })
         });
         Ok(released.await?)
     }

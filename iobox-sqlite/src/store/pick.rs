@@ -49,8 +49,7 @@ pub(super) fn pick(
         )?,
         Selection::Matching(filter) => {
             let statements = (&sql.pick_open, sql.pick_all.as_str());
-            let mut matching =
-                matching(conn, statements, filter, states, None, limit, Pick::read)?;
+            let mut matching = matching(conn, statements, filter, states, None, limit, Pick::read)?;
             matching.sort_unstable_by_key(|pick| pick.seq);
             matching
         }
@@ -107,11 +106,7 @@ pub(super) fn matching<T>(
 /// How many of `picks` have a later row of their key that is done.
 ///
 /// Reads the rows behind the oldest pick, from the newest down, until each key is decided.
-pub(super) fn out_of_order(
-    conn: &Connection,
-    sql: &Sql,
-    picks: &[Pick],
-) -> Result<u64, Failure> {
+pub(super) fn out_of_order(conn: &Connection, sql: &Sql, picks: &[Pick]) -> Result<u64, Failure> {
     let mut undecided: HashMap<&str, Vec<i64>> = HashMap::new();
     for pick in picks {
         if let Some(key) = &pick.key {

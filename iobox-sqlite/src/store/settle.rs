@@ -48,21 +48,15 @@ pub(super) fn settle(
 }
 
 /// Changes the row, if it is still as the settlement expects it.
-fn apply(
-    conn: &Connection,
-    sql: &Sql,
-    settlement: &Settlement,
-    now: i64,
-) -> Result<bool, Failure> {
+fn apply(conn: &Connection, sql: &Sql, settlement: &Settlement, now: i64) -> Result<bool, Failure> {
     let (seq, partition) = (settlement.seq.0, settlement.partition.number());
     let (revision, attempt) = (settlement.revision.0, settlement.attempt);
     let changed = match &settlement.change {
         Change::Verdict(Verdict::Done { duplicate }) => conn
             .prepare_cached(&sql.done)?
             .execute(params![seq, partition, revision, attempt, now, duplicate])?,
-        Change::Verdict(Verdict::Retry { after, reason }) => conn
-            .prepare_cached(&sql.retry)?
-            .execute(params![
+        Change::Verdict(Verdict::Retry { after, reason }) => {
+            conn.prepare_cached(&sql.retry)?.execute(params![
                 seq,
                 partition,
                 revision,
@@ -71,7 +65,8 @@ fn apply(
                 cut(reason),
                 false,
                 false,
-            ])?,
+            ])?
+        }
         Change::Verdict(Verdict::Unknown {
             after,
             reason,
@@ -86,9 +81,8 @@ fn apply(
             true,
             alone,
         ])?,
-        Change::Verdict(Verdict::Dead { reason, halts }) => conn
-            .prepare_cached(&sql.dead)?
-            .execute(params![
+        Change::Verdict(Verdict::Dead { reason, halts }) => {
+            conn.prepare_cached(&sql.dead)?.execute(params![
                 seq,
                 partition,
                 revision,
@@ -96,7 +90,8 @@ fn apply(
                 now,
                 cut(reason),
                 halts,
-            ])?,
+            ])?
+        }
         Change::Mark(Mark::Wait) => conn
             .prepare_cached(&sql.wait)?
             .execute(params![seq, partition, revision, attempt])?,
