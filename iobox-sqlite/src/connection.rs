@@ -13,6 +13,8 @@ use crate::{
 /// SQLite 3.51.3: the first version without the bug that loses commits when a write-ahead log is
 /// reset while another connection checkpoints.
 const VERSION_MIN: i32 = 3_051_003;
+/// What a write-ahead log is cut to after a reader that kept it growing is gone: 16 MiB.
+const LOG_MAX_BYTES: i64 = 16 * 1024 * 1024;
 /// How many statements a connection keeps prepared.
 const STATEMENTS_MAX: usize = 64;
 
@@ -64,7 +66,16 @@ fn set_up(conn: &mut Connection, config: &Config) -> Result<(), Failure> {
     };
     conn.pragma_update(None, "synchronous", name)?;
     conn.pragma_update(None, "foreign_keys", "ON")?;
-    for (pragma, wanted) in [("synchronous", level), ("foreign_keys", 1)] {
+    conn.query_row(
+        &format!("PRAGMA journal_size_limit = {LOG_MAX_BYTES}"),
+        [],
+        |_| Ok(()),
+    )?;
+    for (pragma, wanted) in [
+        ("synchronous", level),
+        ("foreign_keys", 1),
+        ("journal_size_limit", LOG_MAX_BYTES),
+    ] {
         let set: i64 = conn.pragma_query_value(None, pragma, |row| row.get(0))?;
         if set != wanted {
             return Err(Failure::from(Error::invalid(format!(

@@ -61,9 +61,9 @@ CREATE TABLE IF NOT EXISTS {p}instance (
 -- AUTOINCREMENT: a seq is never used again, also after a purge.
 CREATE TABLE IF NOT EXISTS {p}outbox (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
-    partition    INTEGER NOT NULL,
+    partition    INTEGER NOT NULL CHECK (partition BETWEEN 0 AND 255),
     state        INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5),
-    revision     INTEGER NOT NULL DEFAULT 0,
+    revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
     attempt      INTEGER NOT NULL DEFAULT 0,
     crashes      INTEGER NOT NULL DEFAULT 0,
     uncertain    INTEGER NOT NULL DEFAULT 0,

@@ -76,20 +76,9 @@ impl Head {
     }
 }
 
-/// Reads `id, topic, headers, payload` of the columns from `at` on, and makes a message of them.
-pub(crate) fn body(
-    row: &Row<'_>,
-    origin: Origin,
-    key: Option<&OrderingKey>,
-) -> rusqlite::Result<Body> {
-    let (id, topic) = (row.get_ref(0)?, row.get_ref(1)?);
-    let (headers, payload) = (row.get_ref(2)?, row.get_ref(3)?);
-    Ok(
-        decode(origin, id, topic, key, headers, payload).map_or_else(
-            |field| Body::Corrupt(format!("the stored {field} cannot be read back")),
-            Body::Message,
-        ),
-    )
+/// Reads the columns of `Sql::body` and makes a message of them.
+pub(crate) fn body(row: &Row<'_>, origin: Origin) -> rusqlite::Result<Body> {
+    decode(origin, row, [0, 1, 2, 3, 4])
 }
 
 /// Reads the columns of `Sql::list_all`.
@@ -120,13 +109,7 @@ pub(crate) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Reads the columns of `Sql::get`: an entry and its body.
 pub(crate) fn entry_with_body(row: &Row<'_>, origin: Origin) -> rusqlite::Result<Entry> {
     let mut entry = entry(row)?;
-    let (id, topic) = (row.get_ref(3)?, row.get_ref(4)?);
-    let (headers, payload) = (row.get_ref(12)?, row.get_ref(13)?);
-    let message = decode(origin, id, topic, entry.key.as_ref(), headers, payload);
-    entry.body = Some(message.map_or_else(
-        |field| Body::Corrupt(format!("the stored {field} cannot be read back")),
-        Body::Message,
-    ));
+    entry.body = Some(decode(origin, row, [3, 4, 5, 12, 13])?);
     Ok(entry)
 }
 
@@ -136,37 +119,60 @@ pub(crate) fn cut(reason: &str) -> &str {
     reason.get(..end).unwrap_or_default()
 }
 
-/// Makes a message of its parts, or names the field that cannot be read; never its content.
-fn decode(
+/// Makes a message of id, topic, key, headers and payload in the columns named. A part that cannot be
+/// read back is named, never shown.
+fn decode(origin: Origin, row: &Row<'_>, columns: [usize; 5]) -> rusqlite::Result<Body> {
+    let [id, topic, key, headers, payload] = columns;
+    let message = parts(
+        origin,
+        row.get_ref(id)?,
+        row.get_ref(topic)?,
+        row.get_ref(key)?,
+        row.get_ref(headers)?,
+        row.get_ref(payload)?,
+    );
+    Ok(message.map_or_else(
+        |field| Body::Corrupt(format!("the stored {field} cannot be read back")),
+        Body::Message,
+    ))
+}
+
+/// Makes a message of stored parts, or names the one that cannot be read back.
+fn parts(
     origin: Origin,
     id: ValueRef<'_>,
     topic: ValueRef<'_>,
-    key: Option<&OrderingKey>,
+    key: ValueRef<'_>,
     headers: ValueRef<'_>,
     payload: ValueRef<'_>,
 ) -> Result<Message, &'static str> {
-    let id = id.as_str().ok().and_then(|text| MessageId::new(text).ok());
-    let topic = topic.as_str().ok().and_then(|text| Topic::new(text).ok());
-    let headers = headers.as_str().ok().and_then(|text| match text {
-        "[]" => Some(Headers::new()),
-        text => Headers::from_json(text).ok(),
-    });
-    let key = key
-        .map(|key| OrderingKey::new(key.as_str()))
-        .transpose()
-        .map_err(|_| "ordering key")?;
+    fn read<T>(
+        stored: ValueRef<'_>,
+        field: &'static str,
+        check: impl FnOnce(&str) -> iobox_core::Result<T>,
+    ) -> Result<T, &'static str> {
+        let text = stored.as_str().map_err(|_| field)?;
+        check(text).map_err(|_| field)
+    }
+    let key = match key {
+        ValueRef::Null => None,
+        key => Some(read(key, "ordering key", |text| OrderingKey::new(text))?),
+    };
     Ok(Message::new(
         origin,
-        id.ok_or("id")?,
-        topic.ok_or("topic")?,
+        read(id, "id", |text| MessageId::new(text))?,
+        read(topic, "topic", |text| Topic::new(text))?,
         key,
-        headers.ok_or("headers")?,
-        payload.as_bytes().map_err(|_| "payload")?.to_vec().into(),
+        read(headers, "headers", |text| match text {
+            "[]" => Ok(Headers::new()),
+            text => Headers::from_json(text),
+        })?,
+        payload.as_blob().map_err(|_| "payload")?.to_vec().into(),
     ))
 }
 
 /// A key as it is stored. Bytes that are no text keep their place in the order all the same.
-fn key(stored: ValueRef<'_>) -> Option<OrderingKey> {
+pub(crate) fn key(stored: ValueRef<'_>) -> Option<OrderingKey> {
     let bytes = stored.as_bytes_or_null().ok().flatten()?;
     Some(OrderingKey::stored(String::from_utf8_lossy(bytes)))
 }

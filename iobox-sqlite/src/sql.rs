@@ -139,7 +139,7 @@ impl Sql {
                  FROM {p}outbox o WHERE seq = ?1",
             ),
             // The row and its content by seq.
-            body: q("SELECT id, topic, headers, payload \
+            body: q("SELECT id, topic, key, headers, payload \
                  FROM {p}outbox o LEFT JOIN {p}content c ON c.seq = o.seq WHERE o.seq = ?1"),
             // Index blocker (partition, key), in the order of seq.
             front: q(
@@ -147,8 +147,13 @@ impl Sql {
                  WHERE partition = ?1 AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3",
             ),
             // Index waiting (partition, key), one step of a loose scan.
-            next_waiting_key: q("SELECT key FROM {p}outbox INDEXED BY {p}outbox_waiting \
-                 WHERE partition = ?1 AND key > ?2 AND state = 2 ORDER BY key LIMIT 1"),
+            // The last key is given by a row of it, since it may not be text that can be bound.
+            next_waiting_key: q(
+                "SELECT seq, key FROM {p}outbox INDEXED BY {p}outbox_waiting \
+                 WHERE partition = ?1 AND state = 2 \
+                 AND key > coalesce((SELECT key FROM {p}outbox WHERE seq = ?2), '') \
+                 ORDER BY key, seq LIMIT 1",
+            ),
             // Index waiting (partition, key), a range of seq.
             release_key: q("UPDATE {p}outbox INDEXED BY {p}outbox_waiting \
                  SET state = 0, revision = revision + 1 \

@@ -305,19 +305,19 @@ fn serve(conn: &mut Connection, inner: &Inner, opened: oneshot::Sender<Result<Sq
 fn converse(open: Open<'_>, queue: &mpsc::Receiver<Command>, ended: &OnceLock<End>) {
     let limit = open.inner.config.transaction_limit;
     loop {
-        match queue.recv_timeout(open.left()) {
+        let left = open.left();
+        if left.is_zero() {
+            ended.get_or_init(|| End::Expired(limit));
+            return;
+        }
+        match queue.recv_timeout(left) {
             Ok(Command::Run(work)) => {
                 if work(&open.tx).is_break() {
                     return;
                 }
                 if !in_transaction(&open.tx) {
                     // What it did is gone, or was committed behind our back: nothing may follow.
-                    let end = if open.left().is_zero() {
-                        End::Expired(limit)
-                    } else {
-                        End::EndedBySql
-                    };
-                    ended.get_or_init(|| end);
+                    ended.get_or_init(|| End::EndedBySql);
                     return;
                 }
             }
@@ -329,10 +329,7 @@ fn converse(open: Open<'_>, queue: &mpsc::Receiver<Command>, ended: &OnceLock<En
                 let _ = reply.send(open.rollback());
                 return;
             }
-            Err(RecvTimeoutError::Timeout) => {
-                ended.get_or_init(|| End::Expired(limit));
-                return;
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use iobox_core::{
     message::{OrderingKey, Origin},
     partition::Partitions,
-    store::{Body, FetchPartition, FetchRequest, Fetched, State},
+    store::{FetchPartition, FetchRequest, Fetched, State},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
@@ -181,9 +181,9 @@ impl Look<'_> {
     }
 
     fn take(&mut self, part: &FetchPartition, head: Head) -> Result<(), Failure> {
-        let body: Body = self.body.query_row([head.seq], |row| {
-            row::body(row, self.origin, head.key.as_ref())
-        })?;
+        let body = self
+            .body
+            .query_row([head.seq], |row| row::body(row, self.origin))?;
         self.bytes = self.bytes.saturating_add(head.size);
         self.fetched
             .pending
@@ -232,17 +232,20 @@ fn ready_keys(
         return Ok(ready);
     }
     let mut next = conn.prepare_cached(&sql.next_waiting_key)?;
-    let (mut behind, mut swept) = (String::new(), 0);
-    while swept < SWEEP_MAX
-        && let Some(text) = next
+    let mut swept = 0;
+    let mut behind = None;
+    while swept < SWEEP_MAX {
+        let found = next
             .query_row(params![part.partition.number(), behind], |row| {
-                row.get::<_, String>(0)
+                Ok((row.get::<_, i64>(0)?, row::key(row.get_ref(1)?)))
             })
-            .optional()?
-    {
-        let key = OrderingKey::stored(text.as_str());
-        behind = text;
-        if !seen.contains(&key)
+            .optional()?;
+        let Some((seq, key)) = found else {
+            break;
+        };
+        behind = Some(seq);
+        if let Some(key) = key
+            && !seen.contains(&key)
             && let Some(last) = last_to_release(conn, sql, part, &key)?
         {
             ready.push((key, last));

@@ -128,7 +128,6 @@ impl SqliteStore {
     }
 
     /// The configuration that the store was opened with.
-    #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Params, Row, params};
 
 use crate::{
     error::Failure,
+    row,
     sql::{OPEN, Sql},
     time::stored,
 };
@@ -139,10 +140,7 @@ impl Pick {
         Ok(Self {
             seq: row.get(0)?,
             revision: row.get(1)?,
-            key: row
-                .get_ref(2)?
-                .as_bytes_or_null()?
-                .map(|bytes| OrderingKey::stored(String::from_utf8_lossy(bytes))),
+            key: row::key(row.get_ref(2)?),
         })
     }
 }
