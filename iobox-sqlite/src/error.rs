@@ -58,7 +58,7 @@ pub fn sql_error(source: rusqlite::Error) -> Error {
 /// What an error of SQLite means.
 fn meaning(source: &rusqlite::Error) -> (ErrorKind, &'static str) {
     use ErrorKind::{Conflict, Corrupt, Internal, Invalid, Rejected, Unavailable};
-    let Some(code) = source.sqlite_error_code() else {
+    let Some(error) = source.sqlite_error() else {
         return match source {
             rusqlite::Error::SqlInputError { msg, .. } => misfit(msg),
             rusqlite::Error::FromSqlConversionFailure(..)
@@ -71,8 +71,8 @@ fn meaning(source: &rusqlite::Error) -> (ErrorKind, &'static str) {
             _ => (Internal, "a statement was used in a wrong way"),
         };
     };
-    match code {
-        ErrorCode::DatabaseBusy if source.sqlite_extended_error_code() == Some(BUSY_SNAPSHOT) => (
+    match error.code {
+        ErrorCode::DatabaseBusy if error.extended_code == BUSY_SNAPSHOT => (
             Conflict,
             "another transaction committed since this one began to read; run it again, with BEGIN \
              IMMEDIATE",
