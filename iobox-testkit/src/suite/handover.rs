@@ -67,7 +67,7 @@ pub async fn leaving_without_giving_back_abandons<H: Harness>() {
     assert!(granted.iter().all(|grant| grant.abandoned), "{granted:?}");
 }
 
-/// A release under an older epoch leaves the partition with its new owner.
+/// A release under an older epoch leaves the partition with its owner.
 pub async fn a_release_under_an_older_epoch_is_ignored<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let mut one = Instance::owner(harness.store()).await;
@@ -75,20 +75,19 @@ pub async fn a_release_under_an_older_epoch_is_ignored<H: Harness>() {
     one.release_all().await;
     one.acquire().await;
     one.send_release(old, false).await;
-    let mut two = Instance::register(harness.store()).await;
-    assert_eq!(two.acquire().await.1, [], "the partition has an owner");
+    enqueue(&harness, &[plain("a")]).await;
+    one.apply(&one.one().await, done()).await;
 }
 
 /// A release by an instance that does not own the partition is ignored, even under the right epoch.
 pub async fn a_release_by_somebody_else_is_ignored<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
-    let mut two = Instance::register(harness.store()).await;
+    let two = Instance::register(harness.store()).await;
     let held: Vec<_> = one.held.iter().map(|(p, e)| (*p, *e)).collect();
     two.send_release(held, false).await;
     two.send_release(vec![(Partition::new(0), Epoch(99))], false)
         .await;
-    assert_eq!(two.acquire().await.1, [], "the partition has an owner");
     enqueue(&harness, &[plain("a")]).await;
     one.apply(&one.one().await, done()).await;
 }
