@@ -116,10 +116,10 @@ impl SqliteTx {
 
     /// Commits.
     ///
-    /// When this returns without an error the transaction is committed, and the relays of this
-    /// process know that there are messages, if it enqueued some. A future that is dropped before
-    /// it was first polled rolls back; after that the transaction commits, or not if it fails, and
-    /// nobody is told.
+    /// When this returns without an error the transaction is committed. Call
+    /// [`wake`](iobox_core::Outbox::wake) then if it enqueued messages, or leave it to polling. A
+    /// future that is dropped before it was first polled rolls back; after that the transaction
+    /// commits, or not if it fails, and nobody is told.
     ///
     /// # Errors
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when the transaction was over before, or
@@ -210,8 +210,12 @@ impl SqliteStore {
             .application
             .call(move |conn| {
                 limited(conn, &inner, |open| {
+                    let before = inner.enqueues.load(Ordering::Relaxed);
                     let result = work(&open.tx)?;
                     open.commit()?;
+                    if inner.enqueues.load(Ordering::Relaxed) != before {
+                        inner.signal.wake();
+                    }
                     Ok(result)
                 })
             })
@@ -224,7 +228,6 @@ struct Open<'a> {
     tx: Transaction<'a>,
     inner: &'a Inner,
     deadline: Instant,
-    enqueues_before: u64,
 }
 
 impl Open<'_> {
@@ -232,11 +235,7 @@ impl Open<'_> {
         if !in_transaction(&self.tx) {
             return Err(End::EndedBySql.error());
         }
-        self.tx.commit().map_err(sql_error)?;
-        if self.inner.enqueues.load(Ordering::Relaxed) != self.enqueues_before {
-            self.inner.signal.wake();
-        }
-        Ok(())
+        self.tx.commit().map_err(sql_error)
     }
 
     fn rollback(self) -> Result<()> {
@@ -270,7 +269,6 @@ fn limited<T, E: From<Error>>(
             tx,
             inner,
             deadline: at,
-            enqueues_before: inner.enqueues.load(Ordering::Relaxed),
         })
     });
     conn.progress_handler(0, None::<fn() -> bool>)
