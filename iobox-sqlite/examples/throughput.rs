@@ -6,12 +6,13 @@ use std::{
 };
 
 use iobox_core::{
-    Result,
+    Relay, Result,
+    memory::MemoryBroker,
     message::Draft,
     queue::Queue,
     store::{
         AcquireRequest, Acquired, Change, Enqueue, FetchPartition, FetchRequest, InstanceId,
-        RenewRequest, Seq, Settlement, Store, Verdict,
+        ReleaseRequest, RenewRequest, Seq, Settlement, Store, Verdict,
     },
 };
 use iobox_sqlite::{Config, Failure, SqliteStore, Synchronous};
@@ -33,6 +34,7 @@ async fn main() -> Result<()> {
         store.migrate().await?;
         store.verify().await?;
         run(&store, messages, bytes).await?;
+        relay(&store, messages, bytes).await?;
         let size = std::fs::metadata(&path).map_or(0, |file| file.len());
         println!("  file {:>38} KiB", size / 1024);
     }
@@ -183,7 +185,40 @@ async fn run(store: &SqliteStore, messages: usize, bytes: usize) -> Result<()> {
         "  renewal                      {:>12.2?}",
         start.elapsed() / 200
     );
-    Ok(())
+    let leave = ReleaseRequest {
+        queue,
+        instance,
+        partitions: Vec::new(),
+        leave: true,
+    };
+    store.release(&leave).await
+}
+
+/// Publishes everything to a broker in memory, with a relay.
+async fn relay(store: &SqliteStore, messages: usize, bytes: usize) -> Result<()> {
+    for from in (0..messages).step_by(1_000) {
+        let drafts: Vec<_> = (from..messages.min(from + 1_000))
+            .map(|at| draft(at, bytes))
+            .collect();
+        let outbox = store.clone();
+        store
+            .write(move |tx| -> Result<(), Failure> {
+                outbox.enqueue_sync(tx, &drafts)?;
+                Ok(())
+            })
+            .await?;
+    }
+    let broker = MemoryBroker::new();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let start = Instant::now();
+    let relay = Relay::builder(store.clone(), broker.clone()).build()?;
+    let run = tokio::spawn(relay.run(async {
+        let _ = stopped.await;
+    }));
+    broker.wait_for(messages).await;
+    say("relay to a broker in memory", messages, start.elapsed());
+    let _ = stop.send(());
+    run.await.expect("a relay")
 }
 
 /// Fetches with thousands of rows held in front.

@@ -17,6 +17,7 @@ use crate::Ident;
 
 /// When a commit counts as safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// A commit is on the disk when it returns. The default.
     #[default]

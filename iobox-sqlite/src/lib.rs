@@ -50,6 +50,7 @@ mod error;
 mod gate;
 mod ident;
 mod migrate;
+mod open;
 mod owner;
 mod row;
 mod sql;

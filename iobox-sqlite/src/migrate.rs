@@ -129,16 +129,14 @@ const RANDOM_UUID: &str = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2))
 
 /// The migration as SQL text, for teams that change their schema by other means.
 ///
-/// Run it as it is, in one go; it may be repeated. The origin is drawn when it runs: never copy the
-/// tables of one service to make those of another. Afterwards
+/// Run it as it is, in one transaction; it may be repeated. The origin is drawn when it runs: never
+/// copy the tables of one service to make those of another. Afterwards
 /// [`verify`](crate::SqliteStore::verify) says whether the program agrees.
 #[must_use]
 pub fn migration_sql(config: &Config) -> String {
-    format!(
-        "BEGIN IMMEDIATE;\n{}{}\nCOMMIT;\n",
-        fill(TABLES, &config.prefix),
-        rows(&config.prefix, config.partitions, RANDOM_UUID)
-    )
+    let tables = fill(TABLES, &config.prefix);
+    let rows = rows(&config.prefix, config.partitions, RANDOM_UUID);
+    format!("{}\n{rows}", tables.trim_start())
 }
 
 /// Brings the tables to the version that this program knows. Safe to run at the same time in

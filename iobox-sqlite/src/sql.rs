@@ -330,3 +330,57 @@ pub(crate) fn fill(text: &str, prefix: &Ident) -> String {
         .replace("{blocks}", BLOCKS)
         .replace("{p}", prefix.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{Config, migration_sql};
+
+    fn plan(conn: &Connection, statement: &str) -> String {
+        let mut explain = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {statement}"))
+            .expect(statement);
+        // The plan does not depend on the parameters.
+        let lines = explain.raw_query().mapped(|row| row.get::<_, String>(3));
+        let lines: Vec<_> = lines.collect::<Result<_, _>>().expect("a plan");
+        lines.join("; ")
+    }
+
+    #[test]
+    fn no_statement_reads_the_outbox_without_an_index() {
+        let conn = Connection::open_in_memory().expect("a database");
+        let config = Config::new("unused.db");
+        conn.execute_batch(&migration_sql(&config)).expect("tables");
+        let sql = Sql::new(&config.prefix);
+        for statement in sql.all() {
+            let plan = plan(&conn, statement);
+            for step in plan.split("; ") {
+                let reads_all =
+                    step.starts_with("SCAN") && step.contains("outbox") && !step.contains("USING");
+                assert!(!reads_all, "{statement}: {plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scans_of_a_fetch_read_an_index_in_order() {
+        let conn = Connection::open_in_memory().expect("a database");
+        let config = Config::new("unused.db");
+        conn.execute_batch(&migration_sql(&config)).expect("tables");
+        let sql = Sql::new(&config.prefix);
+        for (statement, covering) in [
+            (&sql.scan_pending, true),
+            (&sql.scan_due, true),
+            (&sql.next_waiting_key, true),
+            (&sql.front, false),
+            (&sql.head, false),
+            (&sql.purge, false),
+        ] {
+            let plan = plan(&conn, statement);
+            assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");
+            assert_eq!(plan.contains("COVERING"), covering, "{statement}: {plan}");
+        }
+    }
+}

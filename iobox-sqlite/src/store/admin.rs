@@ -6,27 +6,20 @@ use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
     message::MessageId,
-    partition::Partition,
     queue::Queue,
     store::{
-        Admin, Discarded, Entry, Epoch, Filter, InstanceId, InstanceStats, Page, PartitionStats,
-        ReplayId, ReplayProgress, Replayed, Selection, State, Stats,
+        Admin, Discarded, Entry, Filter, Page, ReplayId, ReplayProgress, Replayed, Selection,
+        State, Stats,
     },
 };
 use rusqlite::{Connection, OptionalExtension, params};
-use uuid::Uuid;
 
 use super::{
     Inner, SqliteStore,
     pick::{matching, out_of_order, pick},
+    stats::stats,
 };
-use crate::{
-    error::Failure,
-    gate::Urgency,
-    migrate, row,
-    sql::{OPEN, Sql},
-    time::{delay_ms, duration},
-};
+use crate::{error::Failure, gate::Urgency, migrate, row, sql::Sql, time::delay_ms};
 
 /// The most rows that a purge removes in one transaction, so that it holds the write lock briefly.
 const PURGE_MAX: u32 = 1_000;
@@ -150,62 +143,6 @@ impl Admin for SqliteStore {
     }
 }
 
-fn stats(conn: &Connection, sql: &Sql, queue: &Queue) -> Result<Stats, Failure> {
-    let now: i64 = conn
-        .prepare_cached(&sql.now)?
-        .query_row([], |row| row.get(0))?;
-    let mut stats = Stats::default();
-    let mut oldest: Option<i64> = None;
-    for ((state, _), statement) in OPEN.iter().zip(&sql.count) {
-        let (count, first): (i64, Option<i64>) = conn
-            .prepare_cached(statement)?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let count = u64::try_from(count).unwrap_or_default();
-        match state {
-            State::Pending => stats.pending = count,
-            State::Retrying => stats.retrying = count,
-            State::Waiting => stats.waiting = count,
-            _ => stats.dead = count,
-        }
-        if *state != State::Dead {
-            oldest = oldest.into_iter().chain(first).min();
-        }
-    }
-    stats.oldest_pending_age = oldest.map(|at| duration(now.saturating_sub(at)));
-    let halted: i64 = conn
-        .prepare_cached(&sql.halted_keys)?
-        .query_row([], |row| row.get(0))?;
-    stats.halted_keys = u64::try_from(halted).unwrap_or_default();
-    stats.partitions = conn
-        .prepare_cached(&sql.slots)?
-        .query_map([queue.name()], |row| {
-            Ok(PartitionStats {
-                partition: Partition::new(row.get(0)?),
-                owner: row
-                    .get::<_, Option<String>>(1)?
-                    .and_then(|id| instance(&id)),
-                epoch: Epoch(row.get(2)?),
-            })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let members = conn
-        .prepare_cached(&sql.instances)?
-        .query_map([queue.name()], |row| {
-            Ok(instance(&row.get::<_, String>(0)?)
-                .map(|instance| (instance, row.get(1), row.get(2), row.get(3))))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    for (instance, in_flight, age, expires_in) in members.into_iter().flatten() {
-        stats.instances.push(InstanceStats {
-            instance,
-            in_flight: in_flight?,
-            age: duration(age?),
-            expires_in: duration(expires_in?),
-        });
-    }
-    Ok(stats)
-}
-
 fn replay(
     conn: &mut Connection,
     inner: &Inner,
@@ -293,9 +230,4 @@ fn meta(conn: &Connection, inner: &Inner) -> Result<iobox_core::message::Origin,
     Ok(migrate::meta(conn, &inner.sql, inner.config.partitions)?
         .info
         .origin)
-}
-
-/// The instance with this stored id; one that somebody spoiled is not shown.
-fn instance(id: &str) -> Option<InstanceId> {
-    Uuid::try_parse(id).ok().map(InstanceId::new)
 }

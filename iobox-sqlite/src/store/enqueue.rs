@@ -11,7 +11,7 @@ use iobox_core::{
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Inner, SqliteStore};
-use crate::{SqliteTx, error::Failure, migrate, tx::savepoint};
+use crate::{SqliteTx, connection::in_transaction, error::Failure, migrate};
 
 impl SqliteStore {
     /// Writes `drafts` in order into a transaction of the caller: they become messages if and only
@@ -92,6 +92,22 @@ impl Inner {
         }
         Ok(results)
     }
+}
+
+/// Runs `work` inside of a savepoint: an error takes back what it wrote.
+fn savepoint<T>(
+    conn: &Connection,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    conn.prepare_cached("SAVEPOINT iobox")?.execute([])?;
+    let result = work();
+    if result.is_err() && in_transaction(conn) {
+        conn.execute_batch("ROLLBACK TO iobox")?;
+    }
+    if in_transaction(conn) {
+        conn.prepare_cached("RELEASE iobox")?.execute([])?;
+    }
+    result
 }
 
 #[async_trait]

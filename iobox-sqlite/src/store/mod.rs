@@ -6,6 +6,7 @@ mod fetch;
 mod lease;
 mod pick;
 mod settle;
+mod stats;
 
 use std::{
     fmt,

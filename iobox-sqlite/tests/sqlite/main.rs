@@ -10,5 +10,6 @@ mod fixture;
 mod identifiers;
 mod migration;
 mod processes;
+mod relay;
 mod transactions;
 mod wake;
