@@ -4,6 +4,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, OnceLock,
+        atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -63,6 +64,7 @@ pub(crate) struct Open<'a> {
     pub(crate) tx: Transaction<'a>,
     inner: &'a Inner,
     deadline: Instant,
+    enqueues_before: u64,
 }
 
 impl Open<'_> {
@@ -70,7 +72,12 @@ impl Open<'_> {
         if !in_transaction(&self.tx) {
             return Err(End::EndedBySql.error());
         }
-        self.tx.commit().map_err(sql_error)
+        self.tx.commit().map_err(sql_error)?;
+        // Enqueues of others in the meantime wake too early, which costs a look at most.
+        if self.inner.enqueues.load(Ordering::Relaxed) != self.enqueues_before {
+            self.inner.signal.wake();
+        }
+        Ok(())
     }
 
     fn rollback(self) -> Result<()> {
@@ -104,10 +111,13 @@ pub(crate) fn limited<T, E: From<Error>>(
             tx,
             inner,
             deadline: at,
+            enqueues_before: inner.enqueues.load(Ordering::Relaxed),
         })
     });
-    conn.progress_handler(0, None::<fn() -> bool>)
-        .map_err(sql_error)?;
+    if let Err(error) = conn.progress_handler(0, None::<fn() -> bool>) {
+        // What became of the transaction is known all the same.
+        tracing::error!(%error, "the limit of a transaction cannot be lifted");
+    }
     result.unwrap_or_else(|panic| Err(E::from(panic)))
 }
 

@@ -5,7 +5,6 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, OnceLock,
-        atomic::Ordering,
         mpsc::{self, TrySendError},
     },
 };
@@ -77,10 +76,10 @@ impl SqliteTx {
 
     /// Commits.
     ///
-    /// When this returns without an error the transaction is committed. Call
-    /// [`wake`](iobox_core::Outbox::wake) then if it enqueued messages, or leave it to polling. A
-    /// future that is dropped before it was first polled rolls back; after that the transaction
-    /// commits, or not if it fails, and nobody is told.
+    /// When this returns without an error the transaction is committed, and the relays of this
+    /// process know that there are messages, if it enqueued some. A future that is dropped before
+    /// it was first polled rolls back; after that the transaction commits, or not if it fails, and
+    /// nobody is told.
     ///
     /// # Errors
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when the transaction was over before, or
@@ -171,12 +170,8 @@ impl SqliteStore {
             .application
             .call(move |conn| {
                 limited(conn, &inner, |open| {
-                    let before = inner.enqueues.load(Ordering::Relaxed);
                     let result = work(&open.tx)?;
                     open.commit()?;
-                    if inner.enqueues.load(Ordering::Relaxed) != before {
-                        inner.signal.wake();
-                    }
                     Ok(result)
                 })
             })

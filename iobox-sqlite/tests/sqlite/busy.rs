@@ -128,3 +128,22 @@ async fn a_log_that_a_reader_kept_growing_shrinks_again() {
     }
     assert!(size() <= 17 * 1024 * 1024, "it was cut: {}", size());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_beyond_the_queue_wait_for_room() {
+    let file = File::new();
+    let store = open(file.config().queue(1));
+    store.migrate().await.expect("migrate");
+    let callers: Vec<_> = (0..50)
+        .map(|at| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                enqueue(&store, vec![Draft::new("a", at.to_string())]).await;
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("its turn");
+    }
+    assert_eq!(states(&store).await.len(), 50);
+}

@@ -217,9 +217,14 @@ async fn abandoned_closures_of_a_transaction_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_wakes_when_it_enqueued() {
+async fn a_commit_wakes_and_an_enqueue_hints() {
     let (_file, store) = migrated().await;
     let mut listener = store.signal().listen();
+    let mut tx = store.begin().await.expect("begin");
+    store.enqueue(&mut tx, &[draft()]).await.expect("enqueue");
+    assert_eq!(listener.next().await, Hint::Enqueued);
+    tx.commit().await.expect("commit");
+    assert_eq!(listener.next().await, Hint::Wake);
     enqueue(&store, vec![draft()]).await;
     assert_eq!(listener.next().await, Hint::Wake);
     // A transaction without messages wakes nobody.
