@@ -88,8 +88,8 @@ fn set_up(conn: &mut Connection, config: &Config) -> Result<(), Failure> {
 
 /// Switches the file to write-ahead logging, if it is not.
 ///
-/// SQLite does not call the busy handler for this, so that processes that make the same file at the
-/// same time would refuse each other.
+/// SQLite does not always call the busy handler for this: now and then, processes that make the same
+/// file at the same time would refuse each other.
 fn write_ahead(conn: &Connection) -> Result<(), Failure> {
     let mut tries = 0;
     let mode: String = loop {

@@ -1,6 +1,9 @@
 //! Locks: what happens while somebody else writes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Barrier},
+    time::{Duration, Instant},
+};
 
 use iobox_core::{
     ErrorKind,
@@ -24,8 +27,12 @@ async fn who_waits_too_long_for_another_process_is_told_so() {
     let lock = other
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .expect("the lock");
+    let start = Instant::now();
     let refused = try_enqueue(&store, vec![Draft::new("a", "2")]).await;
     assert_eq!(refused.expect_err("locked").kind(), ErrorKind::Unavailable);
+    let waited = start.elapsed();
+    let bounds = Duration::from_millis(50)..Duration::from_secs(4);
+    assert!(bounds.contains(&waited), "{waited:?}");
     let refused = store.begin().await;
     assert_eq!(refused.expect_err("locked").kind(), ErrorKind::Unavailable);
     let row = one.one().await;
@@ -146,4 +153,20 @@ async fn callers_beyond_the_queue_wait_for_room() {
         caller.await.expect("its turn");
     }
     assert_eq!(states(&store).await.len(), 50);
+}
+
+#[test]
+fn stores_that_make_the_same_file_at_once_all_open() {
+    for _ in 0..100 {
+        let file = File::new();
+        let start = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    start.wait();
+                    drop(open(file.config()));
+                });
+            }
+        });
+    }
 }
