@@ -112,19 +112,24 @@ impl Sql {
             ),
             expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
-            free: q("SELECT partition, owner IS NOT NULL FROM {p}partition p \
+            // Those of the taker come first; an empty owner is one that nobody has and that is still
+            // abandoned.
+            free: q(
+                "SELECT partition, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
                  WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {p}instance i \
-                 WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) ORDER BY partition"),
+                 WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) \
+                 ORDER BY owner IS NOT ?2, partition",
+            ),
             take: q("UPDATE {p}partition SET owner = ?3, epoch = epoch + 1 \
                  WHERE queue = ?1 AND partition = ?2 RETURNING epoch"),
-            give_back: q("UPDATE {p}partition SET owner = NULL \
+            give_back: q("UPDATE {p}partition SET owner = CASE WHEN ?5 THEN '' END \
                  WHERE queue = ?1 AND partition = ?2 AND owner = ?3 AND epoch = ?4"),
             leave: q("DELETE FROM {p}instance WHERE queue = ?1 AND id = ?2"),
 
             // The fence: by the primary key (queue, partition). Inside of BEGIN IMMEDIATE nobody
             // else writes, so that reading it is enough.
             holds: q("SELECT 1 FROM {p}partition \
-                 WHERE queue = ?1 AND partition = ?2 AND epoch = ?3 AND owner IS NOT NULL"),
+                 WHERE queue = ?1 AND partition = ?2 AND epoch = ?3 AND owner > ''"),
             // Index pending (partition) with the seq behind it: covering, read in order.
             scan_pending: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_pending \
                  WHERE partition = ?1 AND state = 0 ORDER BY seq"),

@@ -64,13 +64,15 @@ pub(super) fn acquire(
     let known: HashSet<u8> = request.held.iter().map(|held| held.number()).collect();
     let free = conn
         .prepare_cached(&sql.free)?
-        .query_map(params![queue, taker], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .filter(|slot| !matches!(slot, Ok((partition, _)) if known.contains(partition)))
-        .take(room)
-        .collect::<rusqlite::Result<Vec<(u8, bool)>>>()?;
+        .query_map(params![queue, taker], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .filter(|slot| !matches!(slot, Ok((partition, ..)) if known.contains(partition)))
+        .collect::<rusqlite::Result<Vec<(u8, bool, bool)>>>()?;
+    let lost = free.iter().filter(|(.., own)| *own).count();
     let mut take = conn.prepare_cached(&sql.take)?;
-    let mut granted = Vec::with_capacity(free.len());
-    for (partition, abandoned) in free {
+    let mut granted = Vec::with_capacity(room.max(lost));
+    for (partition, abandoned, _) in free.into_iter().take(room.max(lost)) {
         granted.push(Grant {
             partition: Partition::new(partition),
             epoch: Epoch(take.query_row(params![queue, partition, taker], |row| row.get(0))?),
@@ -91,8 +93,14 @@ pub(super) fn release(
 ) -> Result<(), Failure> {
     let (queue, owner) = (request.queue.name(), request.instance.to_string());
     let mut give_back = conn.prepare_cached(&sql.give_back)?;
-    for (partition, epoch) in &request.partitions {
-        give_back.execute(params![queue, partition.number(), owner, epoch.0])?;
+    for grant in &request.partitions {
+        give_back.execute(params![
+            queue,
+            grant.partition.number(),
+            owner,
+            grant.epoch.0,
+            grant.abandoned
+        ])?;
     }
     if request.leave {
         conn.prepare_cached(&sql.leave)?
