@@ -134,10 +134,35 @@ pub async fn every_takeover_raises_the_epoch<H: Harness>() {
 pub async fn a_repeated_acquisition_takes_nothing_twice<H: Harness>() {
     let harness = H::fresh(partitions(4)).await;
     let mut one = Instance::owner(harness.store()).await;
+    let before = one.held.clone();
     assert_eq!(one.acquire().await, (4, vec![]));
-    // The reply was lost, so that the instance does not know what it holds.
+    assert_eq!(one.held, before);
+}
+
+/// What was granted by a call whose reply was lost is granted again, under a higher epoch, and as
+/// abandoned.
+pub async fn a_grant_whose_reply_was_lost_is_granted_again<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let lost = one.held.clone();
+    one.held.retain(|partition, _| partition.number() == 1);
+    let (share, granted) = one.acquire().await;
+    assert_eq!(share, 4);
+    let taken: Vec<u8> = granted.iter().map(|g| g.partition.number()).collect();
+    assert_eq!(taken, [0, 2, 3], "what it does not know to hold");
+    for grant in granted {
+        assert!(grant.epoch > lost[&grant.partition], "{grant:?}");
+        assert!(grant.abandoned, "{grant:?}");
+    }
+}
+
+/// A grant whose reply was lost is nobody else's while its owner lives.
+pub async fn a_grant_whose_reply_was_lost_is_nobody_elses<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
     one.held.clear();
-    assert_eq!(one.acquire().await, (4, vec![]));
+    let mut two = Instance::register(harness.store()).await;
+    assert_eq!(two.acquire().await, (2, vec![]));
 }
 
 /// However instances race, no two ever get one partition under the same epoch.

@@ -28,6 +28,8 @@ macro_rules! __store_table {
                 every_acquisition_raises_the_epoch
                 every_takeover_raises_the_epoch
                 a_repeated_acquisition_takes_nothing_twice
+                a_grant_whose_reply_was_lost_is_granted_again
+                a_grant_whose_reply_was_lost_is_nobody_elses
                 racing_instances_never_share_an_epoch
             }
             share {
@@ -192,6 +194,96 @@ macro_rules! __store_table {
                 a_dead_message_without_a_key_halts_nothing
                 a_dead_message_stays_dead
                 a_dead_message_may_be_uncertain
+            }
+            replay {
+                a_replayed_message_starts_afresh
+                one_message_is_replayed_from_any_end
+                an_unknown_id_is_not_replayed
+                a_replay_without_states_takes_the_dead
+                a_replay_with_states_takes_those
+                a_replay_keeps_to_its_filter
+                a_replay_since_a_time_takes_what_was_published_then
+                a_dry_run_replays_nothing
+                a_replay_counts_what_comes_out_of_order
+                replayed_messages_come_in_their_old_order
+                progress_counts_what_became_of_a_replay
+                a_message_belongs_to_its_last_replay
+                an_unknown_replay_has_no_progress
+                one_call_takes_ten_thousand_messages
+            }
+            discard {
+                a_discarded_message_is_closed
+                only_what_is_not_closed_is_discarded
+                a_discard_takes_the_states_of_its_filter
+                a_discard_keeps_to_its_filter
+                a_dry_run_discards_nothing
+                nothing_is_discarded_by_mistake
+            }
+            purge {
+                only_closed_messages_are_purged
+                a_message_stays_for_its_retention
+                a_purge_is_bounded_and_takes_the_oldest_first
+                a_replayed_message_is_not_purged
+            }
+            enqueue {
+                bad_drafts_are_refused
+                a_bad_draft_spoils_its_call_and_nothing_else
+                drafts_at_every_bound_are_taken
+                awkward_texts_come_back_as_they_were
+                drawn_ids_are_unique
+                results_stand_in_the_order_of_the_drafts
+                several_calls_commit_together
+                no_drafts_are_no_messages
+                ten_thousand_drafts_are_one_call
+                a_new_message_is_pending
+                a_dropped_enqueue_leaves_nothing
+            }
+            duplicate {
+                a_second_message_with_an_id_is_a_duplicate
+                a_duplicate_within_a_call_is_reported
+                a_duplicate_within_a_transaction_is_reported
+                a_duplicate_poisons_nothing
+                a_rolled_back_id_is_free
+                an_id_outlives_its_message
+                ids_are_compared_byte_by_byte
+                a_duplicate_of_an_open_transaction_is_not_written
+                a_duplicate_of_a_rolled_back_transaction_is_new
+                racing_duplicates_are_written_once
+            }
+            corrupt {
+                a_corrupt_row_comes_as_corrupt
+                a_corrupt_row_can_die
+                a_corrupt_row_keeps_its_place
+                a_corrupt_row_is_settled_with_its_neighbours
+                a_person_sees_a_corrupt_row
+                a_corrupt_row_can_be_discarded
+            }
+            list {
+                pages_follow_each_other
+                a_page_behind_the_end_is_empty
+                the_limit_of_a_page_is_checked
+                a_filter_by_states_holds
+                filters_hold_alone_and_together
+                partitions_add_up_to_the_whole
+                only_one_message_shows_its_payload
+                an_unknown_message_is_not_found
+            }
+            stats {
+                an_empty_store_counts_nothing
+                counts_reconcile_with_the_listing
+                halted_keys_are_counted_once
+                the_oldest_age_is_of_what_is_not_settled
+                partitions_tell_their_owners
+                instances_tell_their_lives
+            }
+            wake {
+                an_enqueue_is_signalled
+                a_replay_and_a_discard_wake
+                a_commit_wakes_a_sleeper
+                sleepers_come_and_go
+            }
+            program {
+                random_programs_agree_with_the_model
             }
         }
     };

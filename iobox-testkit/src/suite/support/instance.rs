@@ -83,7 +83,7 @@ impl<S: Store> Instance<S> {
         let request = AcquireRequest {
             queue: Queue::Outbox,
             instance: self.id,
-            held: u16::try_from(self.held.len()).expect("at most 256 partitions"),
+            held: self.held.keys().copied().collect(),
         };
         let acquired = self.store.acquire(&request).await.expect("acquire");
         if let Acquired::Share { granted, .. } = &acquired {
