@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dispatch;
+mod driver;
 mod error;
 pub mod handler;
 pub mod memory;
@@ -12,8 +14,10 @@ mod outbox;
 pub mod partition;
 pub mod publisher;
 pub mod queue;
+pub mod relay;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use outbox::Outbox;
+pub use relay::Relay;
 pub use store::Store;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::table::{Member, Table};
-use crate::store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed};
+use crate::{
+    dispatch::Bug,
+    store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
+};
 
 impl Table {
     pub(super) fn renew(&mut self, request: &RenewRequest, now: Duration) -> Renewed {
@@ -43,10 +46,11 @@ impl Table {
         let partitions = self.slots.len();
         let share = partitions / ranked.len() + usize::from(rank < partitions % ranked.len());
         let mut room = share.saturating_sub(request.held.len());
+        let reclaims = !self.has(Bug::LeaseNeverReclaimed);
         let mut granted = Vec::new();
         for (partition, slot) in &mut self.slots {
             let free = slot.owner.is_none_or(|owner| {
-                !self.members.contains_key(&owner)
+                (reclaims && !self.members.contains_key(&owner))
                     || (owner == request.instance && !request.held.contains(partition))
             });
             if room > 0 && free {

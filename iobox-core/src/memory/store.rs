@@ -62,6 +62,12 @@ impl MemoryStore {
         }
     }
 
+    /// Plants a protocol bug of the store.
+    #[cfg(iobox_bugs)]
+    pub fn plant(&self, bug: crate::dispatch::Bug) {
+        self.table().bug = Some(bug);
+    }
+
     /// Its clock.
     #[must_use]
     pub fn clock(&self) -> &MemoryClock {

@@ -7,6 +7,7 @@ use std::{
 
 use super::row::Row;
 use crate::{
+    dispatch::Bug,
     message::{MessageId, OrderingKey},
     partition::{Partition, Partitions},
     store::{Aside, Epoch, FetchPartition, FetchRequest, Fetched, InstanceId, Seq, State},
@@ -48,6 +49,8 @@ pub(super) struct Table {
     pub(super) members: BTreeMap<InstanceId, Member>,
     pub(super) next_seq: i64,
     pub(super) next_replay: i64,
+    #[cfg(iobox_bugs)]
+    pub(super) bug: Option<Bug>,
 }
 
 impl Table {
@@ -130,14 +133,36 @@ impl Table {
         }
     }
 
+    /// Whether `bug` is planted; never without the cfg.
+    #[cfg(iobox_bugs)]
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Whether `bug` is planted; never without the cfg.
+    #[cfg(not(iobox_bugs))]
+    #[allow(
+        clippy::unused_self,
+        reason = "the twin under the cfg looks at the field"
+    )]
+    pub(super) const fn has(&self, _: Bug) -> bool {
+        false
+    }
+
     /// Whether the partition is held under `epoch`.
     pub(super) fn is_current(&self, partition: Partition, epoch: Epoch) -> bool {
+        if self.has(Bug::UnfencedSettle) {
+            return true;
+        }
         self.slots
             .get(&partition)
             .is_some_and(|slot| slot.owner.is_some() && slot.epoch == epoch)
     }
 
     fn is_blocked(&self, row: &Row) -> bool {
+        if self.has(Bug::BlockedNotChecked) {
+            return false;
+        }
         row.key().is_some_and(|key| {
             self.blockers
                 .get(&(row.partition, key.clone()))

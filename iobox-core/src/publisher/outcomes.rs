@@ -74,6 +74,14 @@ impl Outcomes {
         }
     }
 
+    /// Reports [`Unknown`](PublishError::Unknown) with this reason for every message that has no
+    /// outcome yet.
+    pub fn close(&mut self, reason: &str) {
+        for index in 0..self.open.len() {
+            self.report(index, Err(PublishError::Unknown(reason.to_owned())));
+        }
+    }
+
     /// How many messages have no outcome yet.
     #[must_use]
     pub fn unreported(&self) -> usize {
@@ -83,14 +91,7 @@ impl Outcomes {
 
 impl Drop for Outcomes {
     fn drop(&mut self) {
-        for index in 0..self.open.len() {
-            self.report(
-                index,
-                Err(PublishError::Unknown(
-                    "the publisher ended without an outcome".into(),
-                )),
-            );
-        }
+        self.close("the publisher ended without an outcome");
     }
 }
 

@@ -1,0 +1,96 @@
+//! Draining: finish what is in flight, take nothing new, release everything.
+
+use std::time::Duration;
+
+use super::{Machine, Time, held::Stage};
+use crate::{
+    partition::Partition,
+    store::{Change, Mark, Seq},
+};
+
+/// How long the last release may take after the grace time.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// A drain under way.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// When to stop waiting for what is in flight.
+    pub(super) deadline: Time,
+    /// Whether the instance has left its queue.
+    pub(super) left: bool,
+}
+
+impl Machine {
+    /// Starts the drain: nothing new is fetched or executed from now on. What is in flight has the
+    /// grace time to end and be settled; then the partitions are released. No attempt is counted for
+    /// what did not run.
+    pub fn drain(&mut self, now: Time) {
+        if self.drain.is_some() {
+            return;
+        }
+        let gone = self.member.away && self.releasing.is_none();
+        self.drain = Some(Drain {
+            deadline: now + self.settings.grace,
+            left: gone,
+        });
+        let partitions: Vec<_> = self.works.keys().copied().collect();
+        for partition in partitions {
+            self.start_handover(partition, now);
+        }
+    }
+
+    /// Whether the drain is over: everything is released, or the grace time and half a second more
+    /// have passed.
+    #[must_use]
+    pub fn is_drained(&self, now: Time) -> bool {
+        self.drain
+            .as_ref()
+            .is_some_and(|drain| drain.left || now >= drain.deadline + LAST_CALL)
+    }
+
+    /// When [`is_drained`](Self::is_drained) changes by itself.
+    pub(super) fn drain_at(&self) -> Option<Time> {
+        self.drain
+            .as_ref()
+            .filter(|drain| !drain.left)
+            .map(|drain| drain.deadline + LAST_CALL)
+    }
+
+    /// Drops the rows of a partition that nothing is being done with. Marks are cleared, since those
+    /// rows were not executed.
+    pub(super) fn drop_idle_rows(&mut self, partition: Partition, now: Time) {
+        if self
+            .solo
+            .as_ref()
+            .is_some_and(|solo| solo.partition == partition && !solo.is_running())
+        {
+            self.solo = None;
+        }
+        let Some(work) = self.works.get_mut(&partition) else {
+            return;
+        };
+        let idle: Vec<Seq> = work
+            .rows
+            .iter()
+            .filter(|(_, held)| matches!(held.stage, Stage::Ready | Stage::Paused))
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in idle {
+            let Some(held) = work.rows.get_mut(&seq) else {
+                continue;
+            };
+            if held.marked {
+                let attempt = held.attempt - held.counted_ahead;
+                let crashes = held.crashes - held.counted_ahead;
+                held.stage = Stage::Settling;
+                held.change = Some((attempt, Change::Mark(Mark::Clear { crashes })));
+                work.runnable.remove(&seq);
+                work.solos.remove(&seq);
+                work.enqueue(seq, now);
+            } else {
+                work.remove(seq);
+            }
+        }
+        self.paused.retain(|(_, other, _)| *other != partition);
+    }
+}

@@ -1,0 +1,333 @@
+//! Fetching: when, how much, and what to keep of a reply.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Bug, CallId, Command, Event, Machine, Settings, Time,
+    held::{Held, Stage},
+    work::{Fetching, Work, pause_after},
+};
+use crate::{
+    Result,
+    partition::Partition,
+    store::{Aside, Body, Change, FetchPartition, FetchRequest, Fetched, Mark, Pending, Verdict},
+};
+
+/// The most rows asked of a partition that is not known to have any.
+const PROBE_LIMIT: usize = 64;
+/// The most full keys that a request names.
+const FULL_MAX: usize = 256;
+/// The most keys that a request asks to release.
+const HINTS_MAX: usize = 64;
+
+impl Machine {
+    /// How many more rows and bytes fit into memory, replies under way included.
+    fn room(&self) -> (usize, usize) {
+        let (rows, bytes) = self.buffered();
+        let (asked_rows, asked_bytes) = self
+            .fetches
+            .values()
+            .fold((0, 0), |(rows, bytes), ask| (rows + ask.0, bytes + ask.1));
+        (
+            self.settings.capacity().saturating_sub(rows + asked_rows),
+            self.settings
+                .max_buffered_bytes
+                .saturating_sub(bytes + asked_bytes),
+        )
+    }
+
+    /// When the next fetch is wanted, if there is room for one.
+    pub(super) fn fetch_at(&self, now: Time) -> Option<Time> {
+        if self.drain.is_some() || self.breaker.is_open() || !self.may_start(now) {
+            return None;
+        }
+        let (rows, bytes) = self.room();
+        let idle = self
+            .works
+            .values()
+            .all(|work| work.runnable.is_empty() && work.solos.is_empty());
+        let enough = rows >= self.settings.batch.div_ceil(4) || (idle && rows > 0);
+        if !enough || bytes == 0 {
+            return None;
+        }
+        self.works
+            .values()
+            .filter(|work| can_fetch(work))
+            .map(Work::poll_at)
+            .min()
+    }
+
+    pub(super) fn fetch(&mut self, now: Time) -> Command {
+        let call = CallId(self.number());
+        let (room, bytes) = self.room();
+        let limit = room.min(self.settings.batch);
+        let mut due: Vec<Partition> = self
+            .works
+            .iter()
+            .filter(|(_, work)| can_fetch(work) && work.poll_at() <= now)
+            .map(|(partition, _)| *partition)
+            .collect();
+        // Each fetch serves another partition first.
+        self.rotor = self.rotor.wrapping_add(1);
+        let start = usize::from(self.rotor) % due.len().max(1);
+        due.rotate_left(start);
+        let busy = due
+            .iter()
+            .filter(|partition| self.works.get(partition).is_some_and(|work| work.more))
+            .count();
+        let share = limit.div_ceil(busy.max(1)).max(1);
+        let mut partitions = Vec::with_capacity(due.len());
+        for partition in due {
+            if let Some(work) = self.works.get_mut(&partition) {
+                let part_limit = if work.more {
+                    share
+                } else {
+                    PROBE_LIMIT.min(limit).max(1)
+                };
+                partitions.push(Ask { call, now }.of(partition, work, part_limit, &self.settings));
+            }
+        }
+        self.fetches.insert(call, (limit, bytes));
+        Command::Fetch(
+            call,
+            FetchRequest {
+                queue: self.settings.queue.clone(),
+                partitions,
+                limit,
+                bytes,
+            },
+        )
+    }
+
+    /// Takes the answer to [`Command::Fetch`].
+    pub fn fetched(&mut self, call: CallId, reply: Result<Fetched>, now: Time) {
+        self.fetches.remove(&call);
+        let asked: Vec<Partition> = self
+            .works
+            .iter()
+            .filter(|(_, work)| work.fetching.as_ref().is_some_and(|f| f.call == call))
+            .map(|(partition, _)| *partition)
+            .collect();
+        let mut fetches: BTreeMap<Partition, Fetching> = asked
+            .iter()
+            .filter_map(|partition| {
+                Some((*partition, self.works.get_mut(partition)?.fetching.take()?))
+            })
+            .collect();
+        let fetched = match reply {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.fetch_failed(&asked, error.to_string(), now);
+                return;
+            }
+        };
+        let nothing =
+            fetched.pending.is_empty() && fetched.aside.is_empty() && fetched.released.is_empty();
+        self.poll_pause = if nothing {
+            (self.poll_pause * 2).min(self.settings.poll_max)
+        } else {
+            self.settings.poll_min
+        };
+        self.schedule_polls(&asked, &fetched, now);
+        let mut aside = 0;
+        for row in fetched.aside {
+            if let Some(fetching) = fetches.get(&row.partition) {
+                aside += usize::from(self.set_aside(&row, fetching, now));
+            }
+        }
+        if aside > 0 {
+            self.event(Event::SetAside { count: aside });
+        }
+        for (partition, key) in fetched.released {
+            if let Some(work) = self.works.get_mut(&partition)
+                && let Some(fetching) = fetches.get_mut(&partition)
+            {
+                fetching.hinted.retain(|hinted| *hinted != key);
+                work.remember_aside(key);
+                work.more = true;
+                work.next_poll = now;
+            }
+        }
+        // What was asked for and not released has nothing set aside any more, or something in front
+        // that the sweep waits for.
+        for (partition, fetching) in &fetches {
+            if let Some(work) = self.works.get_mut(partition) {
+                for key in &fetching.hinted {
+                    work.aside.remove(key);
+                }
+            }
+        }
+        for pending in fetched.pending {
+            if let Some(fetching) = fetches.get(&pending.partition) {
+                self.take(pending, fetching, now);
+            }
+        }
+    }
+
+    fn fetch_failed(&mut self, asked: &[Partition], reason: String, now: Time) {
+        for partition in asked {
+            if let Some(work) = self.works.get_mut(partition) {
+                work.fetch_failures = work.fetch_failures.saturating_add(1);
+                work.next_poll = now + pause_after(work.fetch_failures);
+                work.due = None;
+            }
+        }
+        self.event(Event::StoreFailed {
+            call: "fetch",
+            reason,
+        });
+    }
+
+    fn schedule_polls(&mut self, asked: &[Partition], fetched: &Fetched, now: Time) {
+        let more: BTreeSet<Partition> = fetched.more.iter().copied().collect();
+        for partition in asked {
+            if let Some(work) = self.works.get_mut(partition) {
+                work.fetch_failures = 0;
+                work.more = more.contains(partition);
+                // A signal that came while the fetch was under way stays in force.
+                if work.next_poll > now || work.more {
+                    work.next_poll = if work.more {
+                        now
+                    } else {
+                        now + self.poll_pause
+                    };
+                }
+            }
+        }
+    }
+
+    /// Queues the move of a row to waiting. Returns whether it did.
+    fn set_aside(&mut self, row: &Aside, fetching: &Fetching, now: Time) -> bool {
+        let Some(work) = self.works.get_mut(&row.partition) else {
+            return false;
+        };
+        let crowded = fetching.full.contains(&row.key);
+        let stale = fetching.touched.contains(&row.key) && !crowded;
+        if stale || work.handover.is_some() || work.rows.contains_key(&row.seq) {
+            return false;
+        }
+        let mut held = Held::aside(row, now);
+        held.stage = Stage::Settling;
+        held.change = Some((row.attempt, Change::Mark(Mark::Wait)));
+        let seq = row.seq;
+        work.insert(seq, held, self.settings.capacity());
+        work.enqueue(seq, now);
+        true
+    }
+
+    /// Takes a fetched row into memory.
+    fn take(&mut self, pending: Pending, fetching: &Fetching, now: Time) {
+        let unfiltered = self.has(Bug::UnfilteredFetch);
+        let advances = self.has(Bug::AdvancePastLateCommit);
+        let ungated = self.has(Bug::NoKeyGate);
+        let capacity = self.settings.capacity();
+        let max_crashes = self.settings.max_crashes;
+        let halts = self.settings.policy == super::DeadLetterPolicy::HaltKey;
+        let (partition, seq) = (pending.partition, pending.seq);
+        let Some(work) = self.works.get_mut(&partition) else {
+            return;
+        };
+        let late = work.highest.is_some_and(|highest| seq < highest);
+        work.highest = work.highest.max(Some(seq));
+        if work.handover.is_some() || work.rows.contains_key(&seq) || (advances && late) {
+            return;
+        }
+        if let Some(key) = &pending.key {
+            let full = work.keys.get(key).is_some_and(super::key::Key::is_full);
+            if full || (fetching.closed.contains(key) && !unfiltered) {
+                work.more |= full;
+                return;
+            }
+        }
+        let verdict = match &pending.body {
+            Body::Corrupt(reason) => Some(Verdict::Dead {
+                reason: reason.clone(),
+                halts: halts || pending.uncertain,
+            }),
+            Body::Message(_) if pending.suspect && pending.crashes >= max_crashes => {
+                Some(Verdict::Dead {
+                    reason: format!(
+                        "its process died {} times while it ran alone",
+                        pending.crashes
+                    ),
+                    halts: true,
+                })
+            }
+            Body::Message(_) => None,
+        };
+        let message = match &pending.body {
+            Body::Message(message) => Some(message.clone()),
+            Body::Corrupt(_) => None,
+        };
+        let attempt = pending.attempt;
+        work.insert(seq, Held::new(pending, message, now), capacity);
+        if ungated {
+            work.reconsider(seq, true);
+        }
+        if let Some(verdict) = verdict {
+            self.record(partition, seq, attempt, verdict, now);
+        }
+    }
+}
+
+fn can_fetch(work: &Work) -> bool {
+    work.fetching.is_none() && work.handover.is_none()
+}
+
+/// One call of the store, as its partitions see it.
+struct Ask {
+    call: CallId,
+    now: Time,
+}
+
+impl Ask {
+    /// Asks for rows of one partition and notes what was asked.
+    fn of(
+        &self,
+        partition: Partition,
+        work: &mut Work,
+        limit: usize,
+        settings: &Settings,
+    ) -> FetchPartition {
+        let mut full = BTreeSet::new();
+        for (key, state) in &mut work.keys {
+            state.pace(settings.capacity());
+            if state.is_full() && full.len() < FULL_MAX {
+                full.insert(key.clone());
+            }
+        }
+        let mut release = std::mem::take(&mut work.hints);
+        let later: Vec<_> = release.iter().skip(HINTS_MAX).cloned().collect();
+        for key in later {
+            release.remove(&key);
+            work.hints.insert(key);
+        }
+        let sweep = work.next_sweep <= self.now;
+        if sweep {
+            work.next_sweep = self.now + settings.poll_max;
+        }
+        // Set anew by the reply, or before by a signal.
+        work.next_poll = Time::at(Duration::MAX);
+        work.due = None;
+        let release: Vec<_> = release.into_iter().collect();
+        work.fetching = Some(Fetching {
+            call: self.call,
+            full: full.clone(),
+            hinted: release.clone(),
+            closed: BTreeSet::new(),
+            touched: BTreeSet::new(),
+        });
+        FetchPartition {
+            partition,
+            epoch: work.epoch,
+            limit,
+            held: work.rows.keys().copied().collect(),
+            full: full.into_iter().collect(),
+            release,
+            sweep,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A row in memory and the stage it is in.
+
+use std::time::Duration;
+
+use super::{RunId, Time};
+use crate::{
+    message::{Message, OrderingKey},
+    store::{Aside, Change, Pending, Revision, Verdict},
+};
+
+/// What is being done with a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It may run when its turn comes.
+    Ready,
+    /// It was unavailable and waits for a moment.
+    Paused,
+    /// It is being marked as a suspect before it runs.
+    Marking,
+    /// It runs.
+    Running {
+        /// The execution.
+        run: RunId,
+        /// When it started.
+        since: Time,
+    },
+    /// Its outcome is held until a probe tells whose fault it was.
+    Judging,
+    /// A settlement is queued or under way.
+    Settling,
+}
+
+/// A row in memory.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) revision: Revision,
+    pub(super) attempt: u32,
+    pub(super) crashes: u32,
+    pub(super) key: Option<OrderingKey>,
+    pub(super) uncertain: bool,
+    /// It runs alone: its last outcome was unknown and not counted.
+    pub(super) alone: bool,
+    /// It was found marked by an owner that died.
+    pub(super) suspect: bool,
+    /// It was marked under this epoch.
+    pub(super) marked: bool,
+    /// 1 when its attempt and crash were recorded before it ran, else 0.
+    pub(super) counted_ahead: u32,
+    /// How often it was unavailable since it was fetched.
+    pub(super) refused: u32,
+    pub(super) size: usize,
+    /// When it was enqueued, by this clock.
+    pub(super) age_at_fetch: Duration,
+    pub(super) fetched_at: Time,
+    pub(super) message: Option<Message>,
+    pub(super) stage: Stage,
+    pub(super) change: Option<(u32, Change)>,
+}
+
+impl Held {
+    pub(super) fn new(pending: Pending, message: Option<Message>, now: Time) -> Self {
+        Self {
+            revision: pending.revision,
+            attempt: pending.attempt,
+            crashes: pending.crashes,
+            key: pending.key,
+            uncertain: pending.uncertain,
+            alone: pending.alone,
+            suspect: pending.suspect,
+            marked: false,
+            counted_ahead: 0,
+            refused: 0,
+            size: pending.size,
+            age_at_fetch: pending.age,
+            fetched_at: now,
+            message,
+            stage: Stage::Ready,
+            change: None,
+        }
+    }
+
+    /// A row that is only known to be moved to waiting.
+    pub(super) fn aside(aside: &Aside, now: Time) -> Self {
+        Self {
+            revision: aside.revision,
+            attempt: aside.attempt,
+            crashes: 0,
+            key: Some(aside.key.clone()),
+            uncertain: false,
+            alone: false,
+            suspect: false,
+            marked: false,
+            counted_ahead: 0,
+            refused: 0,
+            size: 0,
+            age_at_fetch: Duration::ZERO,
+            fetched_at: now,
+            message: None,
+            stage: Stage::Ready,
+            change: None,
+        }
+    }
+
+    /// Whether later rows of its key may run although this one is not settled yet.
+    pub(super) fn is_passable(&self) -> bool {
+        self.stage == Stage::Settling
+            && matches!(
+                self.change,
+                Some((
+                    _,
+                    Change::Verdict(Verdict::Done { .. } | Verdict::Dead { halts: false, .. })
+                ))
+            )
+    }
+
+    /// Whether it must run with nothing else in flight.
+    pub(super) const fn needs_solo(&self) -> bool {
+        self.suspect || self.alone
+    }
+}

@@ -1,0 +1,40 @@
+//! The rows in memory of one ordering key.
+
+use std::collections::BTreeSet;
+
+use crate::store::Seq;
+
+/// The share of the buffer that a key starts with, in rows.
+const SHARE_FIRST: usize = 64;
+
+/// The rows in memory of one key, and how many more it may have.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) rows: BTreeSet<Seq>,
+    /// Executions that ended since its partition was last fetched.
+    pub(super) ended: usize,
+    pub(super) share: usize,
+}
+
+impl Key {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            rows: BTreeSet::new(),
+            ended: 0,
+            share: SHARE_FIRST.min((capacity / 8).max(1)),
+        }
+    }
+
+    /// Adapts the share to how fast the key goes: a key that is slow keeps little of the buffer.
+    pub(super) fn pace(&mut self, capacity: usize) {
+        let floor = 16.min((capacity / 8).max(1));
+        self.share = (self.ended * 2)
+            .clamp(floor, (capacity / 8).max(floor))
+            .max(self.share / 2);
+        self.ended = 0;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= self.share
+    }
+}

@@ -1,0 +1,330 @@
+//! Leases: registering, renewing, acquiring, handing over, losing.
+
+use std::time::Duration;
+
+use super::{
+    Bug, Command, Event, Machine, Time,
+    member::Member,
+    work::{Work, pause_after},
+};
+use crate::{
+    Result,
+    partition::Partition,
+    store::{AcquireRequest, Acquired, InstanceId, ReleaseRequest, RenewRequest, Renewed},
+};
+
+impl Machine {
+    pub(super) fn renew_at(&self) -> Option<Time> {
+        let wanted = !self.member.away && self.member.renewing.is_none();
+        wanted.then_some(self.member.next_renew)
+    }
+
+    pub(super) fn renew(&mut self, now: Time) -> Command {
+        self.member.renewing = Some(now);
+        Command::Renew(RenewRequest {
+            queue: self.settings.queue.clone(),
+            instance: self.member.id,
+            ttl: self.settings.ttl,
+            register: !self.member.registered,
+            in_flight: u32::try_from(self.flights.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Takes the answer to [`Command::Renew`].
+    pub fn renewed(&mut self, reply: Result<Renewed>, now: Time) {
+        let Some(sent) = self.member.renewing.take() else {
+            return;
+        };
+        match reply {
+            Ok(Renewed::Alive) => {
+                let first = !self.member.registered;
+                self.member.renewed(sent);
+                self.member.next_renew = sent + self.settings.renew_interval();
+                if first {
+                    self.member.next_acquire = now;
+                }
+            }
+            Ok(Renewed::Gone) => self.start_over(now),
+            Err(error) => {
+                self.member.renew_failures = self.member.renew_failures.saturating_add(1);
+                let pause =
+                    pause_after(self.member.renew_failures).min(self.settings.renew_interval());
+                self.member.next_renew = now + pause;
+                self.event(Event::StoreFailed {
+                    call: "renew",
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+
+    /// The instance is gone: drop everything and register under a new id.
+    fn start_over(&mut self, now: Time) {
+        self.event(Event::InstanceGone);
+        let partitions: Vec<_> = self.works.keys().copied().collect();
+        for partition in partitions {
+            self.lose(partition);
+        }
+        self.leaving.clear();
+        self.member = Member::new(InstanceId::new(self.ids.draw()), now);
+        if let Some(drain) = &mut self.drain {
+            // Nothing is left to give back.
+            drain.left = true;
+        }
+    }
+
+    pub(super) fn acquire_at(&self, now: Time) -> Option<Time> {
+        let wanted = self.member.registered
+            && !self.member.away
+            && !self.member.acquiring
+            && self.drain.is_none()
+            && self
+                .breaker
+                .opened_at()
+                .is_none_or(|at| now - at < self.settings.ttl * 3)
+            && self.member.covers(now, Duration::ZERO, self.settings.ttl);
+        wanted.then_some(self.member.next_acquire)
+    }
+
+    pub(super) fn acquire(&mut self) -> Command {
+        self.member.acquiring = true;
+        let releasing = self.releasing.iter().flatten();
+        let held = self
+            .works
+            .keys()
+            .copied()
+            .chain(
+                self.leaving
+                    .iter()
+                    .chain(releasing)
+                    .map(|(partition, _)| *partition),
+            )
+            .collect();
+        Command::Acquire(AcquireRequest {
+            queue: self.settings.queue.clone(),
+            instance: self.member.id,
+            held,
+        })
+    }
+
+    /// Takes the answer to [`Command::Acquire`].
+    pub fn acquired(&mut self, reply: Result<Acquired>, now: Time) {
+        self.member.acquiring = false;
+        let renew = self.settings.renew_interval();
+        match reply {
+            Ok(Acquired::Share { share, granted }) => {
+                self.member.share = Some(share);
+                for grant in &granted {
+                    if self.drain.is_some() || self.member.away {
+                        self.leaving.push((grant.partition, grant.epoch));
+                        continue;
+                    }
+                    let cautious = if grant.abandoned {
+                        self.settings.max_in_flight
+                    } else {
+                        0
+                    };
+                    self.works
+                        .insert(grant.partition, Work::new(grant, cautious, now));
+                    self.poll_pause = self.settings.poll_min;
+                    self.event(Event::Acquired {
+                        partition: grant.partition,
+                        abandoned: grant.abandoned,
+                    });
+                }
+                self.hand_over(usize::from(share), now);
+                let short = self.works.len() < usize::from(share);
+                self.member.next_acquire = now + if short { renew / 4 } else { renew };
+            }
+            Ok(Acquired::Gone) => {
+                // Expired but perhaps not deleted: the renewal finds out.
+                self.member.next_renew = now;
+                self.member.next_acquire = now + renew / 4;
+            }
+            Err(error) => {
+                self.member.next_acquire = now + renew / 4;
+                self.event(Event::StoreFailed {
+                    call: "acquire",
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Starts to hand over what is beyond the share, highest partition first.
+    fn hand_over(&mut self, share: usize, now: Time) {
+        let staying = self
+            .works
+            .values()
+            .filter(|work| work.handover.is_none())
+            .count();
+        let surplus: Vec<Partition> = self
+            .works
+            .iter()
+            .rev()
+            .filter(|(_, work)| work.handover.is_none())
+            .map(|(partition, _)| *partition)
+            .take(staying.saturating_sub(share))
+            .collect();
+        for partition in surplus {
+            self.start_handover(partition, now);
+        }
+    }
+
+    /// Stops new executions of a partition; it is released when it is quiet.
+    pub(super) fn start_handover(&mut self, partition: Partition, now: Time) {
+        let longest = self.settings.execute_timeout + self.settings.settle_timeout;
+        let deadline = match &self.drain {
+            Some(drain) => drain.deadline,
+            None => now + longest + self.settings.grace,
+        };
+        if let Some(work) = self.works.get_mut(&partition) {
+            work.handover = Some(work.handover.map_or(deadline, |at| at.min(deadline)));
+        }
+        self.drop_idle_rows(partition, now);
+    }
+
+    /// Moves partitions that are quiet, or that took too long, to the list to release.
+    pub(super) fn expire_handovers(&mut self, now: Time) {
+        let forget = self.has(Bug::DrainForgets);
+        let done: Vec<_> = self
+            .works
+            .iter()
+            .filter(|(_, work)| {
+                work.handover
+                    .is_some_and(|deadline| deadline <= now || work.is_quiet() || forget)
+            })
+            .map(|(partition, work)| (*partition, work.epoch, work.busy))
+            .collect();
+        for (partition, epoch, busy) in done {
+            if busy > 0 {
+                self.event(Event::Stuck {
+                    partition,
+                    count: busy,
+                });
+            }
+            self.forget(partition);
+            self.leaving.push((partition, epoch));
+            self.event(Event::Released { partition });
+        }
+    }
+
+    pub(super) fn release_due(&self, now: Time) -> Option<Time> {
+        if self.releasing.is_some() {
+            return None;
+        }
+        let leave = self.wants_to_leave(now);
+        (!self.leaving.is_empty() || leave).then_some(self.release_at)
+    }
+
+    pub(super) fn release(&mut self, now: Time) -> Command {
+        let leave = self.wants_to_leave(now);
+        let partitions = std::mem::take(&mut self.leaving);
+        self.releasing = Some(partitions.clone());
+        if leave {
+            self.member.away = true;
+        }
+        Command::Release(ReleaseRequest {
+            queue: self.settings.queue.clone(),
+            instance: self.member.id,
+            partitions,
+            leave,
+        })
+    }
+
+    /// Takes the answer to [`Command::Release`].
+    pub fn released(&mut self, reply: Result<()>, now: Time) {
+        let Some(mut partitions) = self.releasing.take() else {
+            return;
+        };
+        match reply {
+            Ok(()) => {
+                self.release_failures = 0;
+                self.release_at = now;
+                if self.member.away {
+                    self.left(now);
+                }
+            }
+            Err(error) => {
+                self.release_failures = self.release_failures.saturating_add(1);
+                self.release_at = now + pause_after(self.release_failures);
+                self.leaving.append(&mut partitions);
+                // Not gone yet: still renewing, and asking again.
+                self.member.away = false;
+                self.event(Event::StoreFailed {
+                    call: "release",
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+
+    /// The instance left the queue.
+    fn left(&mut self, now: Time) {
+        if let Some(drain) = &mut self.drain {
+            drain.left = true;
+            return;
+        }
+        let id = InstanceId::new(self.ids.draw());
+        self.member = Member::new(id, now);
+        // Away until the breaker closes.
+        self.member.away = self.breaker.is_open();
+    }
+
+    /// Drops a partition that another instance has.
+    pub(super) fn lose(&mut self, partition: Partition) {
+        if self.works.contains_key(&partition) {
+            self.forget(partition);
+            self.event(Event::LeaseLost { partition });
+        }
+    }
+
+    /// Drops everything in memory of a partition; executions under way end unrecorded.
+    pub(super) fn forget(&mut self, partition: Partition) {
+        self.works.remove(&partition);
+        self.paused.retain(|(_, other, _)| *other != partition);
+        if self
+            .solo
+            .as_ref()
+            .is_some_and(|solo| solo.partition == partition)
+        {
+            self.solo = None;
+        }
+    }
+
+    /// When the breaker has been open for so long that others should have the partitions.
+    pub(super) fn suspend_at(&self) -> Option<Time> {
+        let opened = self.breaker.opened_at()?;
+        let wanted = self.drain.is_none()
+            && !self.member.away
+            && self.works.values().any(|work| work.handover.is_none());
+        wanted.then(|| opened + self.settings.ttl * 3)
+    }
+
+    pub(super) fn suspend(&mut self, now: Time) {
+        if self.suspend_at().is_some_and(|at| at <= now) {
+            let partitions: Vec<_> = self.works.keys().copied().collect();
+            for partition in partitions {
+                self.start_handover(partition, now);
+            }
+            self.expire_handovers(now);
+        }
+    }
+
+    /// Whether the instance's own row should go: at the end of a drain, or when the breaker has
+    /// been open for three leases.
+    fn wants_to_leave(&self, now: Time) -> bool {
+        if self.member.away {
+            return false;
+        }
+        if let Some(drain) = &self.drain {
+            let quiet = self.works.is_empty() && !self.member.acquiring;
+            return !drain.left && (quiet || drain.deadline <= now);
+        }
+        let suspended = self
+            .breaker
+            .opened_at()
+            .is_some_and(|at| now - at >= self.settings.ttl * 3);
+        suspended && self.member.registered && self.works.is_empty() && !self.member.acquiring
+    }
+}

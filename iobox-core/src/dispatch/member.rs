@@ -1,0 +1,55 @@
+//! Membership: the life of an instance in its queue.
+
+use std::time::Duration;
+
+use super::Time;
+use crate::store::InstanceId;
+
+/// What the machine knows of its own registration.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: InstanceId,
+    pub(super) registered: bool,
+    /// When the last successful renewal was sent.
+    renewed: Option<Time>,
+    /// When the renewal under way was sent.
+    pub(super) renewing: Option<Time>,
+    pub(super) next_renew: Time,
+    pub(super) renew_failures: u32,
+    pub(super) acquiring: bool,
+    pub(super) next_acquire: Time,
+    pub(super) share: Option<u16>,
+    /// It left the queue and does not come back until told.
+    pub(super) away: bool,
+}
+
+impl Member {
+    pub(super) const fn new(id: InstanceId, now: Time) -> Self {
+        Self {
+            id,
+            registered: false,
+            renewed: None,
+            renewing: None,
+            next_renew: now,
+            renew_failures: 0,
+            acquiring: false,
+            next_acquire: now,
+            share: None,
+            away: false,
+        }
+    }
+
+    /// A renewal that was sent at `sent` succeeded.
+    pub(super) fn renewed(&mut self, sent: Time) {
+        self.registered = true;
+        self.renew_failures = 0;
+        self.renewed = Some(self.renewed.map_or(sent, |last| last.max(sent)));
+    }
+
+    /// Whether an execution that is recorded within `span` from now is recorded while the instance
+    /// counts as alive.
+    pub(super) fn covers(&self, now: Time, span: Duration, ttl: Duration) -> bool {
+        self.renewed
+            .is_some_and(|renewed| now + span <= renewed + ttl)
+    }
+}

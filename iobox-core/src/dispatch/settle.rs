@@ -1,0 +1,230 @@
+//! Settling: batches of settlements, and what their replies mean.
+
+use std::collections::BTreeSet;
+
+use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, work::pause_after};
+use crate::{
+    Result,
+    partition::Partition,
+    store::{Change, Epoch, Mark, Seq, Settled, Settlement, Verdict},
+};
+
+/// A settle under way: what it is about, in order.
+pub(super) type SettleCall = Vec<(Partition, Epoch, Seq)>;
+
+impl Machine {
+    /// When the next settle is due.
+    pub(super) fn settle_at(&self, now: Time) -> Option<Time> {
+        let waiting = self
+            .works
+            .values()
+            .filter(|work| work.settling.is_none() && !work.queue.is_empty());
+        let mut count = 0;
+        let mut first: Option<Time> = None;
+        let mut backoff: Option<Time> = None;
+        for work in waiting {
+            if work.settle_at > now {
+                backoff = Some(backoff.map_or(work.settle_at, |at| at.min(work.settle_at)));
+                continue;
+            }
+            count += work.queue.len();
+            let at = work.queued_since + self.settings.settle_linger;
+            first = Some(first.map_or(at, |other| other.min(at)));
+        }
+        // Nobody else will join: nothing is in flight, or the batch is full.
+        let at_once = self.flights.is_empty() || count >= self.settings.batch;
+        let due = first.map(|at| if at_once { Time::default() } else { at });
+        [due, backoff].into_iter().flatten().min()
+    }
+
+    pub(super) fn settle(&mut self, now: Time) -> Command {
+        let call = CallId(self.number());
+        let mut about = SettleCall::new();
+        let mut settlements = Vec::new();
+        for (partition, work) in &mut self.works {
+            let ready = work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty();
+            if !ready || settlements.len() >= self.settings.batch {
+                continue;
+            }
+            work.settling = Some(call);
+            while settlements.len() < self.settings.batch
+                && let Some(seq) = work.queue.pop_front()
+            {
+                let Some(held) = work.rows.get(&seq) else {
+                    continue;
+                };
+                let Some((attempt, change)) = held.change.clone() else {
+                    continue;
+                };
+                about.push((*partition, work.epoch, seq));
+                settlements.push(Settlement {
+                    partition: *partition,
+                    epoch: work.epoch,
+                    seq,
+                    revision: held.revision,
+                    attempt,
+                    change,
+                });
+            }
+        }
+        self.settles.insert(call, about);
+        Command::Settle(call, settlements)
+    }
+
+    /// Takes the answer to [`Command::Settle`].
+    pub fn settled(&mut self, call: CallId, reply: Result<Vec<Settled>>, now: Time) {
+        let Some(about) = self.settles.remove(&call) else {
+            return;
+        };
+        for work in self.works.values_mut() {
+            if work.settling == Some(call) {
+                work.settling = None;
+            }
+        }
+        let results = match reply {
+            Ok(results) if results.len() == about.len() => results,
+            Ok(results) => {
+                let reason = format!(
+                    "the store answered {} of {} settlements",
+                    results.len(),
+                    about.len()
+                );
+                self.settle_failed(&about, reason, now);
+                return;
+            }
+            Err(error) => {
+                self.settle_failed(&about, error.to_string(), now);
+                return;
+            }
+        };
+        let mut lost = BTreeSet::new();
+        let mut touched = BTreeSet::new();
+        for ((partition, epoch, seq), result) in about.into_iter().zip(results) {
+            let Some(work) = self.works.get_mut(&partition).filter(|w| w.epoch == epoch) else {
+                continue;
+            };
+            work.settle_failures = 0;
+            touched.insert(partition);
+            match result {
+                Settled::Applied => self.applied(partition, seq, now),
+                Settled::LeaseLost => {
+                    lost.insert(partition);
+                }
+                Settled::Superseded => self.superseded(partition, seq),
+            }
+        }
+        for partition in lost {
+            self.lose(partition);
+        }
+        for partition in touched {
+            if self
+                .works
+                .get(&partition)
+                .is_some_and(|work| work.handover.is_some())
+            {
+                self.drop_idle_rows(partition, now);
+            }
+        }
+    }
+
+    /// Puts settlements back in front of the queue; the same ones are sent again.
+    fn settle_failed(&mut self, about: &SettleCall, reason: String, now: Time) {
+        for (partition, epoch, seq) in about.iter().rev() {
+            if let Some(work) = self.works.get_mut(partition)
+                && work.epoch == *epoch
+                && work.rows.contains_key(seq)
+            {
+                work.queue.push_front(*seq);
+            }
+        }
+        let partitions: BTreeSet<_> = about.iter().map(|(partition, ..)| *partition).collect();
+        for partition in partitions {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.settle_failures = work.settle_failures.saturating_add(1);
+                work.settle_at = now + pause_after(work.settle_failures);
+            }
+        }
+        self.event(Event::StoreFailed {
+            call: "settle",
+            reason,
+        });
+    }
+
+    /// A settlement is recorded.
+    fn applied(&mut self, partition: Partition, seq: Seq, now: Time) {
+        let overtaken = self.has(Bug::FailedOvertaken);
+        let ungated = self.has(Bug::NoKeyGate);
+        let Some(work) = self.works.get_mut(&partition) else {
+            return;
+        };
+        let Some(held) = work.rows.get_mut(&seq) else {
+            return;
+        };
+        let Some((attempt, change)) = held.change.take() else {
+            return;
+        };
+        if let Change::Mark(Mark::Suspect { crashes }) = change {
+            held.revision = held.revision.next();
+            held.attempt = attempt;
+            held.crashes = crashes;
+            held.marked = true;
+            held.stage = Stage::Ready;
+            work.busy -= 1;
+            work.reconsider(seq, ungated);
+            self.solo_marked(partition, seq);
+            return;
+        }
+        let key = held.key.clone();
+        work.remove(seq);
+        let verdict = match change {
+            Change::Verdict(verdict) => verdict,
+            Change::Mark(Mark::Wait) => {
+                if let Some(key) = key {
+                    work.remember_aside(key.clone());
+                    work.refresh(&key, ungated);
+                }
+                return;
+            }
+            Change::Mark(_) => return,
+        };
+        work.cautious = work.cautious.saturating_sub(1);
+        if let Verdict::Retry { after, .. } | Verdict::Unknown { after, .. } = verdict {
+            let due = now + after;
+            work.due = Some(work.due.map_or(due, |at| at.min(due)));
+        }
+        let Some(key) = key else { return };
+        if let Some(state) = work.keys.get_mut(&key) {
+            state.ended += 1;
+        }
+        match verdict {
+            Verdict::Done { .. } | Verdict::Dead { halts: false, .. } => {
+                work.touch(&key);
+                work.hint(&key, now);
+            }
+            _ if overtaken => {}
+            _ => {
+                work.close(&key);
+                work.drop_followers(&key, seq);
+            }
+        }
+        work.refresh(&key, ungated);
+    }
+
+    /// An operator changed the row: what is in memory of its key may be out of date.
+    fn superseded(&mut self, partition: Partition, seq: Seq) {
+        self.event(Event::Superseded { partition, seq });
+        self.cancel_solo(partition, seq);
+        let Some(work) = self.works.get_mut(&partition) else {
+            return;
+        };
+        let Some(held) = work.remove(seq) else { return };
+        if held.stage == Stage::Marking {
+            work.busy -= 1;
+        }
+        if let Some(key) = held.key {
+            work.close(&key);
+            work.drop_followers(&key, seq);
+            work.refresh(&key, false);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Solo: a message that runs with nothing else in flight.
+//!
+//! Two kinds of message run alone: one that was marked as a suspect by a process that died, so that
+//! the next death is its doing and nobody else's; and one with an unknown outcome that nobody could
+//! tell apart from a failing broker, so that probes before and after show whose fault it is.
+
+use super::{Command, Machine, RunId, Time, held::Stage};
+use crate::{Result, partition::Partition, publisher::Durability, store::Seq};
+
+/// The step of a message that runs alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Waits for a probe to succeed before it runs.
+    ProbeBefore,
+    /// Waits for its mark to be recorded.
+    Mark,
+    /// Goes next.
+    Go,
+    /// Runs.
+    Run(RunId),
+    /// Waits for a probe to say whether the broker or the message is at fault.
+    ProbeAfter,
+}
+
+/// The message that runs alone.
+#[derive(Debug)]
+pub(super) struct Solo {
+    pub(super) partition: Partition,
+    pub(super) seq: Seq,
+    step: Step,
+    started: Time,
+    /// Why its outcome is unknown.
+    reason: String,
+}
+
+impl Solo {
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self.step, Step::Run(_) | Step::ProbeAfter | Step::Mark)
+    }
+}
+
+impl Machine {
+    /// Whether a message that must run alone has its turn. Between two of them others run for as
+    /// long as the last one took.
+    pub(super) fn wants_solo(&self, now: Time) -> bool {
+        self.solo_at <= now && self.next_solo().is_some()
+    }
+
+    fn next_solo(&self) -> Option<(Partition, Seq)> {
+        self.works
+            .iter()
+            .filter(|(_, work)| work.handover.is_none())
+            .find_map(|(partition, work)| Some((*partition, *work.solos.first()?)))
+    }
+
+    /// Takes the next step of the message that runs alone, once nothing else is in flight.
+    pub(super) fn advance_solo(&mut self, now: Time) -> Option<Command> {
+        if self.solo.is_none() {
+            let busy = self.works.values().any(|work| work.busy > 0);
+            if busy || !self.flights.is_empty() {
+                return None;
+            }
+            let (partition, seq) = self.next_solo()?;
+            let held = self.works.get(&partition)?.rows.get(&seq)?;
+            let step = if held.alone {
+                Step::ProbeBefore
+            } else {
+                Step::Mark
+            };
+            self.solo = Some(Solo {
+                partition,
+                seq,
+                step,
+                started: now,
+                reason: String::new(),
+            });
+            if step == Step::Mark {
+                self.mark_solo(now);
+            }
+        }
+        let solo = self.solo.as_mut()?;
+        if solo.step != Step::Go {
+            return None;
+        }
+        let (partition, seq) = (solo.partition, solo.seq);
+        let Some(started) = self.start(partition, seq, now) else {
+            self.solo = None;
+            return None;
+        };
+        if let Some(solo) = &mut self.solo {
+            solo.step = Step::Run(started.0);
+        }
+        Some(Command::Execute(vec![started]))
+    }
+
+    /// Marks the suspect that is about to run alone; another message goes at once.
+    fn mark_solo(&mut self, now: Time) {
+        let Some(solo) = &mut self.solo else { return };
+        let (partition, seq) = (solo.partition, solo.seq);
+        let suspect = self
+            .works
+            .get(&partition)
+            .and_then(|work| work.rows.get(&seq))
+            .is_some_and(|held| held.suspect && held.counted_ahead == 0);
+        solo.step = if suspect { Step::Mark } else { Step::Go };
+        if suspect {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.solos.remove(&seq);
+            }
+            self.mark(partition, seq, 1, now);
+        }
+    }
+
+    /// The mark of a row was recorded.
+    pub(super) fn solo_marked(&mut self, partition: Partition, seq: Seq) {
+        if let Some(solo) = &mut self.solo
+            && (solo.partition, solo.seq) == (partition, seq)
+            && solo.step == Step::Mark
+        {
+            solo.step = Step::Go;
+        }
+    }
+
+    /// Whether `run` is the message that runs alone.
+    pub(super) fn is_solo(&self, run: RunId) -> bool {
+        self.solo
+            .as_ref()
+            .is_some_and(|solo| solo.step == Step::Run(run))
+    }
+
+    /// The outcome of the message that ran alone is unknown: hold it until a probe has answered.
+    pub(super) fn judge_solo(&mut self, reason: String) {
+        if let Some(solo) = &mut self.solo {
+            solo.step = Step::ProbeAfter;
+            solo.reason = reason;
+            if let Some(held) = self
+                .works
+                .get_mut(&solo.partition)
+                .and_then(|work| work.rows.get_mut(&solo.seq))
+            {
+                held.stage = Stage::Judging;
+            }
+        }
+    }
+
+    /// The message that ran alone has its outcome.
+    pub(super) fn end_solo(&mut self, now: Time) {
+        if let Some(solo) = self.solo.take() {
+            self.solo_at = now + (now - solo.started);
+        }
+    }
+
+    /// Drops the solo if it is about this row, which is gone.
+    pub(super) fn cancel_solo(&mut self, partition: Partition, seq: Seq) {
+        if self
+            .solo
+            .as_ref()
+            .is_some_and(|solo| (solo.partition, solo.seq) == (partition, seq))
+        {
+            self.solo = None;
+        }
+    }
+
+    /// When to probe: while the breaker is open, and for a message that runs alone.
+    pub(super) fn probe_at(&self) -> Option<Time> {
+        if self.breaker.probing {
+            return None;
+        }
+        let solo = self
+            .solo
+            .as_ref()
+            .is_some_and(|solo| matches!(solo.step, Step::ProbeBefore | Step::ProbeAfter));
+        if solo && !self.breaker.is_open() {
+            return Some(Time::default());
+        }
+        self.breaker.probe_due()
+    }
+
+    pub(super) const fn probe(&mut self) -> Command {
+        self.breaker.probing = true;
+        Command::Probe
+    }
+
+    /// Takes the answer to [`Command::Probe`].
+    pub fn probed(&mut self, reply: &Result<Durability>, now: Time) {
+        let ok = reply.is_ok();
+        let step = self.solo.as_ref().map(|solo| solo.step);
+        if !ok && !self.breaker.is_open() {
+            self.open_breaker(now);
+        }
+        if self.breaker.probed(ok, now) {
+            self.breaker_closed(now);
+        }
+        match step {
+            Some(Step::ProbeBefore) if ok => self.mark_solo(now),
+            Some(Step::ProbeBefore) => self.solo = None,
+            Some(Step::ProbeAfter) => {
+                let Some(solo) = &mut self.solo else { return };
+                let (partition, seq) = (solo.partition, solo.seq);
+                let reason = std::mem::take(&mut solo.reason);
+                self.end_solo(now);
+                self.unknown(partition, seq, reason, ok, true, now);
+            }
+            _ => {}
+        }
+    }
+}

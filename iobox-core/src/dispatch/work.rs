@@ -1,0 +1,271 @@
+//! The work on one partition: its rows in memory, their keys, and the calls under way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{
+    CallId, Time,
+    held::{Held, Stage},
+    key::Key,
+};
+use crate::{
+    message::OrderingKey,
+    store::{Epoch, Grant, Seq},
+};
+
+/// The most keys with rows set aside that are remembered; the sweep finds the others.
+const ASIDE_MAX: usize = 1_024;
+
+/// A fetch under way.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    pub(super) call: CallId,
+    /// Keys that the request named as full.
+    pub(super) full: BTreeSet<OrderingKey>,
+    /// Keys that the request asked to release.
+    pub(super) hinted: Vec<OrderingKey>,
+    /// Keys that got a blocker since it was sent: its rows of them may be blocked by now.
+    pub(super) closed: BTreeSet<OrderingKey>,
+    /// Keys of which anything was settled since it was sent.
+    pub(super) touched: BTreeSet<OrderingKey>,
+}
+
+/// One owned partition.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) epoch: Epoch,
+    pub(super) rows: BTreeMap<Seq, Held>,
+    pub(super) keys: BTreeMap<OrderingKey, Key>,
+    /// Rows whose turn has come.
+    pub(super) runnable: BTreeSet<Seq>,
+    /// Rows whose turn has come and that must run alone.
+    pub(super) solos: BTreeSet<Seq>,
+    /// Rows in flight, or being marked before.
+    pub(super) busy: usize,
+    pub(super) bytes: usize,
+    /// Settlements to send, oldest first.
+    pub(super) queue: VecDeque<Seq>,
+    pub(super) queued_since: Time,
+    pub(super) settling: Option<CallId>,
+    pub(super) settle_at: Time,
+    pub(super) settle_failures: u32,
+    pub(super) fetching: Option<Fetching>,
+    pub(super) fetch_failures: u32,
+    pub(super) next_poll: Time,
+    /// When the next message that is known to be retrying is due.
+    pub(super) due: Option<Time>,
+    pub(super) more: bool,
+    pub(super) next_sweep: Time,
+    /// Keys with rows set aside, as far as remembered.
+    pub(super) aside: BTreeSet<OrderingKey>,
+    /// Keys whose rows may be released.
+    pub(super) hints: BTreeSet<OrderingKey>,
+    /// How many more messages are marked before they run.
+    pub(super) cautious: usize,
+    /// Set while the partition is handed over: when to stop waiting.
+    pub(super) handover: Option<Time>,
+    /// The highest seq seen; read by a planted bug alone.
+    pub(super) highest: Option<Seq>,
+}
+
+impl Work {
+    pub(super) fn new(grant: &Grant, cautious: usize, now: Time) -> Self {
+        Self {
+            epoch: grant.epoch,
+            rows: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            runnable: BTreeSet::new(),
+            solos: BTreeSet::new(),
+            busy: 0,
+            bytes: 0,
+            queue: VecDeque::new(),
+            queued_since: now,
+            settling: None,
+            settle_at: now,
+            settle_failures: 0,
+            fetching: None,
+            fetch_failures: 0,
+            next_poll: now,
+            due: None,
+            more: false,
+            next_sweep: now,
+            aside: BTreeSet::new(),
+            hints: BTreeSet::new(),
+            cautious,
+            handover: None,
+            highest: None,
+        }
+    }
+
+    /// Takes a row into memory.
+    pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
+        self.bytes += held.size;
+        let key = held.key.clone();
+        self.rows.insert(seq, held);
+        if let Some(key) = key {
+            self.keys
+                .entry(key.clone())
+                .or_insert_with(|| Key::new(capacity))
+                .rows
+                .insert(seq);
+            self.refresh(&key, false);
+        } else {
+            self.offer(seq);
+        }
+    }
+
+    /// Drops a row from memory.
+    pub(super) fn remove(&mut self, seq: Seq) -> Option<Held> {
+        let held = self.rows.remove(&seq)?;
+        self.bytes -= held.size;
+        self.runnable.remove(&seq);
+        self.solos.remove(&seq);
+        if let Some(key) = &held.key
+            && let Some(state) = self.keys.get_mut(key)
+        {
+            state.rows.remove(&seq);
+            if state.rows.is_empty() {
+                self.keys.remove(key);
+            }
+        }
+        Some(held)
+    }
+
+    /// Puts a row whose turn has come where the executor looks.
+    fn offer(&mut self, seq: Seq) {
+        if let Some(held) = self.rows.get(&seq)
+            && held.stage == Stage::Ready
+        {
+            if held.needs_solo() {
+                self.solos.insert(seq);
+            } else {
+                self.runnable.insert(seq);
+            }
+        }
+    }
+
+    /// Finds out anew which row of `key` may run: the first that is not as good as settled, unless
+    /// another is in flight. With `ungated` (a planted bug) all of them may.
+    pub(super) fn refresh(&mut self, key: &OrderingKey, ungated: bool) {
+        let Some(state) = self.keys.get(key) else {
+            return;
+        };
+        let mut turn = Vec::new();
+        let mut open = true;
+        for seq in &state.rows {
+            self.runnable.remove(seq);
+            self.solos.remove(seq);
+            let Some(held) = self.rows.get(seq) else {
+                continue;
+            };
+            if ungated {
+                turn.push(*seq);
+            } else if matches!(
+                held.stage,
+                Stage::Running { .. } | Stage::Marking | Stage::Judging
+            ) {
+                open = false;
+                turn.clear();
+            } else if open && turn.is_empty() && !held.is_passable() {
+                turn.push(*seq);
+            }
+        }
+        for seq in turn {
+            self.offer(seq);
+        }
+    }
+
+    /// Lets the row, or the row of its key whose turn it is, be executed.
+    pub(super) fn reconsider(&mut self, seq: Seq, ungated: bool) {
+        match self.rows.get(&seq).map(|held| held.key.clone()) {
+            Some(Some(key)) => self.refresh(&key, ungated),
+            Some(None) => self.offer(seq),
+            None => {}
+        }
+    }
+
+    /// Drops the rows of `key` behind `seq` that nothing is being done with: the store knows them as
+    /// blocked from now on.
+    pub(super) fn drop_followers(&mut self, key: &OrderingKey, seq: Seq) {
+        let Some(state) = self.keys.get(key) else {
+            return;
+        };
+        let followers: Vec<Seq> = state
+            .rows
+            .range(seq..)
+            .filter(|follower| **follower != seq)
+            .copied()
+            .collect();
+        for follower in followers {
+            if self
+                .rows
+                .get(&follower)
+                .is_some_and(|held| held.stage == Stage::Ready && !held.marked)
+            {
+                self.remove(follower);
+            }
+        }
+    }
+
+    /// Notes that `key` got a blocker in front of rows that a fetch under way may return.
+    pub(super) fn close(&mut self, key: &OrderingKey) {
+        if let Some(fetching) = &mut self.fetching {
+            fetching.closed.insert(key.clone());
+            fetching.touched.insert(key.clone());
+        }
+    }
+
+    /// Notes that a row of `key` was settled.
+    pub(super) fn touch(&mut self, key: &OrderingKey) {
+        if let Some(fetching) = &mut self.fetching {
+            fetching.touched.insert(key.clone());
+        }
+    }
+
+    /// Remembers that rows of `key` are set aside.
+    pub(super) fn remember_aside(&mut self, key: OrderingKey) {
+        if self.aside.len() < ASIDE_MAX {
+            self.aside.insert(key);
+        }
+    }
+
+    /// Asks for the rows of `key` that are set aside, if there are any and room for them.
+    pub(super) fn hint(&mut self, key: &OrderingKey, now: Time) {
+        let room = self
+            .keys
+            .get(key)
+            .is_none_or(|state| state.rows.len() * 2 <= state.share);
+        if room && self.aside.contains(key) {
+            self.hints.insert(key.clone());
+            self.next_poll = self.next_poll.min(now);
+        }
+    }
+
+    /// Queues the settlement of a row.
+    pub(super) fn enqueue(&mut self, seq: Seq, now: Time) {
+        if self.queue.is_empty() {
+            self.queued_since = now;
+        }
+        self.queue.push_back(seq);
+    }
+
+    /// Whether nothing is in flight or unrecorded.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.busy == 0 && self.queue.is_empty() && self.settling.is_none()
+    }
+
+    /// When to poll next, of its own accord or because a retry is due.
+    pub(super) fn poll_at(&self) -> Time {
+        self.due
+            .map_or(self.next_poll, |due| due.min(self.next_poll))
+    }
+}
+
+/// A pause that doubles with each failure, from 20 ms to 1 s.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    Duration::from_millis(20)
+        .saturating_mul(1 << failures.min(6))
+        .min(Duration::from_secs(1))
+}

@@ -1,0 +1,170 @@
+//! The relay on the in-memory store and broker.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use iobox_core::{
+    ErrorKind, Outbox, Relay,
+    memory::{MemoryBroker, MemoryStore},
+    message::{Draft, Message},
+    partition::Partitions,
+    publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
+    queue::Queue,
+    store::{Admin, Filter, Page, Selection, State},
+};
+use tokio::sync::oneshot;
+
+async fn enqueue(store: &MemoryStore, drafts: &[Draft]) {
+    let outbox = Outbox::new(Arc::new(store.clone()));
+    let mut tx = store.begin();
+    outbox.enqueue(&mut tx, drafts).await.unwrap();
+    tx.commit().unwrap();
+    outbox.wake();
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishes_everything_in_order_per_key() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let broker = MemoryBroker::new();
+    let drafts: Vec<_> = (0..2_000)
+        .map(|n| Draft::new("orders", n.to_string()).key(n % 50))
+        .collect();
+    enqueue(&store, &drafts).await;
+    let relay = Relay::builder(store.clone(), broker.clone())
+        .build()
+        .unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = tokio::spawn(relay.run(async {
+        let _ = stopped.await;
+    }));
+    broker.wait_for(2_000).await;
+    stop.send(()).unwrap();
+    run.await.unwrap().unwrap();
+
+    let published = broker.read(0, usize::MAX);
+    assert_eq!(published.len(), 2_000);
+    for key in 0..50 {
+        let of_key: Vec<u32> = published
+            .iter()
+            .filter(|p| p.message.key().unwrap().as_str() == key.to_string())
+            .map(|p| {
+                std::str::from_utf8(p.message.payload())
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(of_key.len(), 40);
+        assert!(of_key.is_sorted(), "key {key} is out of order");
+    }
+    let stats = store.stats(&Queue::Outbox).await.unwrap();
+    assert_eq!(
+        (stats.pending, stats.dead, stats.instances.len()),
+        (0, 0, 0)
+    );
+    assert!(stats.partitions.iter().all(|p| p.owner.is_none()));
+}
+
+/// Rejects the first message of the key "bad", whatever else comes.
+#[derive(Debug, Clone)]
+struct Rejecting(MemoryBroker);
+
+#[async_trait]
+impl Publisher for Rejecting {
+    async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
+        for (index, message) in batch.iter().enumerate() {
+            if message.id().as_str() == "bad-0" {
+                outcomes.report(index, Err(PublishError::Permanent("no".into())));
+            } else {
+                let mut one = Outcomes::new(1, |_, _| {});
+                self.0
+                    .publish(std::slice::from_ref(message), &mut one)
+                    .await;
+                outcomes.report(index, Ok(Receipt::new()));
+            }
+        }
+    }
+
+    async fn probe(&self) -> iobox_core::Result<Durability> {
+        self.0.probe().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_message_halts_its_key_until_it_is_discarded() {
+    let store = MemoryStore::new(Partitions::new(1).unwrap());
+    let broker = MemoryBroker::new();
+    let bad = (0..3_000).map(|n| Draft::new("t", "").id(format!("bad-{n}")).key("bad"));
+    let good = (0..100).map(|n| Draft::new("t", "").id(format!("good-{n}")).key(n % 7));
+    enqueue(&store, &bad.chain(good).collect::<Vec<_>>()).await;
+    let relay = Relay::builder(store.clone(), Rejecting(broker.clone()))
+        .build()
+        .unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = tokio::spawn(relay.run(async {
+        let _ = stopped.await;
+    }));
+    broker.wait_for(100).await;
+    assert!(
+        broker
+            .read(0, 200)
+            .iter()
+            .all(|p| p.message.id().as_str().starts_with("good"))
+    );
+    let queue = Queue::Outbox;
+    while store.stats(&queue).await.unwrap().waiting < 2_999 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stats = store.stats(&queue).await.unwrap();
+    assert_eq!((stats.dead, stats.halted_keys, stats.pending), (1, 1, 0));
+
+    let dead = Filter {
+        states: vec![State::Dead],
+        ..Filter::default()
+    };
+    let dead = store.list(&queue, &dead, Page::default()).await.unwrap();
+    assert_eq!(dead[0].id, "bad-0");
+    let one = Selection::One("bad-0".parse_id());
+    store.discard(&queue, &one, false).await.unwrap();
+    broker.wait_for(3_099).await;
+    let order: Vec<String> = broker
+        .read(100, 4_000)
+        .into_iter()
+        .map(|p| p.message.id().to_string())
+        .collect();
+    let expected: Vec<String> = (1..3_000).map(|n| format!("bad-{n}")).collect();
+    assert_eq!(order, expected);
+    stop.send(()).unwrap();
+    run.await.unwrap().unwrap();
+}
+
+trait ParseId {
+    fn parse_id(&self) -> iobox_core::message::MessageId;
+}
+
+impl ParseId for str {
+    fn parse_id(&self) -> iobox_core::message::MessageId {
+        iobox_core::message::MessageId::new(self).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_refused_by_name() {
+    let build = |change: fn(iobox_core::relay::RelayBuilder) -> iobox_core::relay::RelayBuilder| {
+        let builder = Relay::builder(MemoryStore::new(Partitions::DEFAULT), MemoryBroker::new());
+        let error = change(builder).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        error.to_string()
+    };
+    let second = Duration::from_secs(1);
+    assert!(build(|b| b.batch(0)).contains("batch is 0; it needs 1 to 10000"));
+    assert!(build(|b| b.max_in_flight(100_001)).contains("max_in_flight"));
+    assert!(build(|b| b.max_buffered_bytes(1)).contains("max_buffered_bytes"));
+    assert!(build(|b| b.time_to_live(Duration::from_millis(999))).contains("time_to_live"));
+    assert!(build(|b| b.publish_timeout(Duration::from_secs(9))).contains("raise time_to_live"));
+    assert!(build(|b| b.poll(Duration::from_secs(2), Duration::from_secs(1))).contains("poll"));
+    assert!(build(|b| b.grace(Duration::from_secs(601))).contains("grace"));
+    assert!(build(|b| b.retention(Some(Duration::ZERO))).contains("retention"));
+    assert!(build(|b| b.max_crashes(0)).contains("max_crashes"));
+    let _ = second;
+}
