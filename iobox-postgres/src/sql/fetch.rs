@@ -3,8 +3,8 @@
 use super::{Names, Statement};
 
 /// What is due. `$1` partitions in the order in which they are served, `$2` the most rows of each,
-/// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes.
-/// Takes no locks; everything comes from the snapshot of the one statement.
+/// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
+/// `$7` the partitions of the full keys. Takes no locks; everything comes from the snapshot of the one statement.
 ///
 /// `visit` goes from partition to partition and stops when enough was found. In each it reads at
 /// most `2 * limit` pending rows by the index `message_pending` (`limit` when nothing blocks and no
@@ -13,8 +13,8 @@ use super::{Names, Statement};
 /// keeps the places (`ctid`) of the rows; within a snapshot they are as good as the key, and only
 /// the rows that are returned are read again. The payload is read of those alone that may run.
 ///
-/// Held seqs and full keys are compared by hash, whatever their partition: a seq is unique in the
-/// table, and a key lives in one partition.
+/// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
+/// does not matter.
 ///
 /// The last part names the partitions that hold more; of one that was not visited it knows by one
 /// look whether anything is due.
@@ -67,7 +67,7 @@ with recursive now as materialized (
                 where b.partition = r.partition and b.key = due.key and b.seq < due.seq
                   and {blocks}
               ) then 2
-              when key in (select unnest($4::text[])) then 1
+              when (r.partition, key) in (select * from unnest($7::smallint[], $4::text[])) then 1
               else 0
             end as kind
           from (
@@ -102,7 +102,7 @@ with recursive now as materialized (
       ) as sums
     ) as chosen
   ) as w
-  where v.taken < $5 and v.bytes < $6
+  where v.taken < $5 and (v.bytes < $6 or v.taken = 0)
 )
 select t.aside, m.partition, m.seq, m.revision, m.attempt, m.key, m.crashes, m.uncertain, m.alone,
   m.suspect, m.size,

@@ -28,7 +28,8 @@ where i.queue = $1 and i.id = $2::uuid
 /// not free, though the snapshot does not show its new owner's row.
 ///
 /// The tables have one row for each partition and instance; all reads are by their primary keys.
-/// Returns no row when the taker is expired or gone.
+/// Returns no row when the taker is expired or gone, and one without a partition when it got none;
+/// `missed` says then whether it should have got some, but somebody held them.
 const ACQUIRE: &str = "
 with now as materialized (
   select {clock}() as at
@@ -76,7 +77,8 @@ with now as materialized (
   where p.queue = $1 and p.partition = l.partition
   returning p.partition, p.epoch, l.abandoned
 )
-select d.share, t.partition, t.epoch, t.abandoned
+select d.share, t.partition, t.epoch, t.abandoned,
+  d.share > cardinality($3::smallint[]) and exists (select from free) as missed
 from due as d left join taken as t on true
 order by t.partition
 ";

@@ -137,9 +137,9 @@ impl Admin for PostgresStore {
                 .await
                 .map_err(|source| from_sqlx("purging", source))
         };
-        let removed = run(self.sql.admin.purge.query()).await?.rows_affected();
+        // Ids first, so that an id outlives its message until the next purge at least.
         run(self.sql.admin.purge_ids.query()).await?;
-        Ok(removed)
+        Ok(run(self.sql.admin.purge.query()).await?.rows_affected())
     }
 }
 

@@ -51,10 +51,10 @@ impl PostgresStore {
             .iter()
             .flat_map(|part| part.held.iter().map(|seq| seq.0))
             .collect();
-        let full: Vec<&str> = parts
+        let (homes, full): (Vec<i16>, Vec<&str>) = parts
             .iter()
-            .flat_map(|part| part.full.iter().map(OrderingKey::as_str))
-            .collect();
+            .flat_map(|part| part.full.iter().map(|key| (number(part), key.as_str())))
+            .unzip();
         let rows = self
             .sql
             .fetch
@@ -66,6 +66,7 @@ impl PostgresStore {
             .bind(full)
             .bind(bound(request.limit))
             .bind(bound(request.bytes))
+            .bind(homes)
             .fetch_all(&self.pool)
             .await
             .map_err(|source| from_sqlx("fetching", source))?;

@@ -1,5 +1,7 @@
 //! Leases: renewing on a connection of its own, acquiring and releasing in one statement each.
 
+use std::time::Duration;
+
 use iobox_core::{
     Error, Result,
     store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
@@ -10,6 +12,11 @@ use crate::{
     error::from_sqlx,
     row::{get, partition},
 };
+
+/// How often an acquisition looks again when everything that is free is locked.
+const MISSED_MAX: usize = 20;
+/// How long it waits between two looks.
+const MISSED_PAUSE: Duration = Duration::from_millis(5);
 
 impl PostgresStore {
     pub(super) async fn renew_instance(&self, request: &RenewRequest) -> Result<Renewed> {
@@ -42,7 +49,22 @@ impl PostgresStore {
         })
     }
 
+    /// Acquires, and looks again for a moment when all that is free is locked: by a settle of the
+    /// last owner, which ends at once, or by another taker.
     pub(super) async fn acquire_partitions(&self, request: &AcquireRequest) -> Result<Acquired> {
+        for _ in 0..MISSED_MAX {
+            let (acquired, missed) = self.acquire_once(request).await?;
+            if !missed {
+                return Ok(acquired);
+            }
+            tokio::time::sleep(MISSED_PAUSE).await;
+        }
+        self.acquire_once(request)
+            .await
+            .map(|(acquired, _)| acquired)
+    }
+
+    async fn acquire_once(&self, request: &AcquireRequest) -> Result<(Acquired, bool)> {
         let held: Vec<i16> = request
             .held
             .iter()
@@ -60,13 +82,14 @@ impl PostgresStore {
             .await
             .map_err(|source| from_sqlx("acquiring", source))?;
         let Some(first) = rows.first() else {
-            return Ok(Acquired::Gone);
+            return Ok((Acquired::Gone, false));
         };
         let share = u16::try_from(get::<i64>(first, 0)?)
             .map_err(|_| Error::internal("the share is not a number of partitions"))?;
+        let missed: bool = get(first, 4)?;
         let mut granted = Vec::with_capacity(rows.len());
         for row in &rows {
-            // One row without a partition says that nothing was free.
+            // One row without a partition says that nothing was got.
             if let Some(number) = get::<Option<i16>>(row, 1)? {
                 granted.push(Grant {
                     partition: partition(number)?,
@@ -75,7 +98,8 @@ impl PostgresStore {
                 });
             }
         }
-        Ok(Acquired::Share { share, granted })
+        let missed = missed && granted.is_empty();
+        Ok((Acquired::Share { share, granted }, missed))
     }
 
     pub(super) async fn release_partitions(&self, request: &ReleaseRequest) -> Result<()> {
