@@ -106,8 +106,13 @@ impl PostgresStore {
         let (numbers, epochs): (Vec<i16>, Vec<i64>) = request
             .partitions
             .iter()
-            .map(|(partition, epoch)| (i16::from(partition.number()), epoch.0))
+            .map(|grant| (i16::from(grant.partition.number()), grant.epoch.0))
             .unzip();
+        let abandoned: Vec<bool> = request
+            .partitions
+            .iter()
+            .map(|grant| grant.abandoned)
+            .collect();
         self.sql
             .lease
             .release
@@ -117,6 +122,7 @@ impl PostgresStore {
             .bind(numbers)
             .bind(epochs)
             .bind(request.leave)
+            .bind(abandoned)
             .execute(&self.pool)
             .await
             .map_err(|source| from_sqlx("releasing", source))?;
