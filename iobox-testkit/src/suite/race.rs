@@ -186,7 +186,7 @@ pub async fn two_replays_share_the_messages<H: Harness>() {
         assert_eq!(first.count + second.count, 20, "round {round}");
         let mut unsettled = 0;
         for one in [first, second] {
-            assert_eq!(one.replay.is_some(), one.count > 0, "{one:?}");
+            assert!(one.replay.is_some() || one.count == 0, "{one:?}");
             if let Some(ReplayId(number)) = one.replay {
                 let progress = harness
                     .store()
