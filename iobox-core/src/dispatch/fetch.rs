@@ -120,7 +120,7 @@ impl Machine {
         let fetched = match reply {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.fetch_failed(&asked, error.to_string(), now);
+                self.fetch_failed(fetches, error.to_string(), now);
                 return;
             }
         };
@@ -132,9 +132,15 @@ impl Machine {
             self.settings.poll_min
         };
         self.schedule_polls(&asked, &fetched, now);
+        // The limit of a request counts what may run; what is to be set aside comes on top, and
+        // what does not fit comes again.
+        let (room, _) = self.room();
+        let spare = room.saturating_sub(fetched.pending.len());
         let mut aside = 0;
         for row in fetched.aside {
-            if let Some(fetching) = fetches.get(&row.partition) {
+            if aside < spare
+                && let Some(fetching) = fetches.get(&row.partition)
+            {
                 aside += usize::from(self.set_aside(&row, fetching, now));
             }
         }
@@ -167,9 +173,14 @@ impl Machine {
         }
     }
 
-    fn fetch_failed(&mut self, asked: &[Partition], reason: String, now: Time) {
-        for partition in asked {
-            if let Some(work) = self.works.get_mut(partition) {
+    /// A fetch failed: what it was to release is asked for again.
+    fn fetch_failed(&mut self, fetches: BTreeMap<Partition, Fetching>, reason: String, now: Time) {
+        for (partition, fetching) in fetches {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hints.extend(fetching.hinted);
+                if fetching.sweep {
+                    work.next_sweep = now;
+                }
                 work.fetch_failures = work.fetch_failures.saturating_add(1);
                 work.next_poll = now + pause_after(work.fetch_failures);
                 work.due = None;
@@ -211,6 +222,7 @@ impl Machine {
         }
         let mut held = Held::aside(row, now);
         held.stage = Stage::Settling;
+        held.crowded = crowded;
         held.change = Some((row.attempt, Change::Mark(Mark::Wait)));
         let seq = row.seq;
         work.insert(seq, held, self.settings.capacity());
@@ -263,7 +275,9 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        work.insert(seq, Held::new(pending, message, now), capacity);
+        let mut held = Held::new(pending, message, now);
+        held.doubtful |= work.cautious > 0;
+        work.insert(seq, held, capacity);
         if ungated {
             work.reconsider(seq, true);
         }
@@ -311,12 +325,15 @@ impl Ask {
         }
         // Set anew by the reply, or before by a signal.
         work.next_poll = Time::at(Duration::MAX);
-        work.due = None;
+        if work.due.is_some_and(|due| due <= self.now) {
+            work.due = None;
+        }
         let release: Vec<_> = release.into_iter().collect();
         work.fetching = Some(Fetching {
             call: self.call,
             full: full.clone(),
             hinted: release.clone(),
+            sweep,
             closed: BTreeSet::new(),
             touched: BTreeSet::new(),
         });

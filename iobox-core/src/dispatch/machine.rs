@@ -15,7 +15,7 @@ use super::{
 use crate::{
     message::IdSource,
     partition::Partition,
-    store::{Epoch, Hint, InstanceId, Seq},
+    store::{Epoch, Grant, Hint, InstanceId, Seq},
 };
 
 /// Decides the next step of each message of the partitions that it owns.
@@ -34,8 +34,8 @@ pub struct Machine {
     pub(super) fetches: BTreeMap<CallId, (usize, usize)>,
     pub(super) settles: BTreeMap<CallId, SettleCall>,
     /// Partitions to release.
-    pub(super) leaving: Vec<(Partition, Epoch)>,
-    pub(super) releasing: Option<Vec<(Partition, Epoch)>>,
+    pub(super) leaving: Vec<Grant>,
+    pub(super) releasing: Option<Vec<Grant>>,
     pub(super) release_at: Time,
     pub(super) release_failures: u32,
     pub(super) breaker: Breaker,
@@ -47,8 +47,10 @@ pub struct Machine {
     pub(super) answers: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
-    /// The partition that is served first.
+    /// Turns with each fetch, which serves another partition first.
     pub(super) rotor: u8,
+    /// The partition that executed last.
+    pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
     next_number: u64,
 }
@@ -84,6 +86,7 @@ impl Machine {
             answers: 0,
             drain: None,
             rotor: 0,
+            served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,
         }

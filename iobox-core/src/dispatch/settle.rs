@@ -175,13 +175,22 @@ impl Machine {
             return;
         }
         let key = held.key.clone();
+        let crowded = held.crowded;
         work.remove(seq);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
             Change::Mark(Mark::Wait) => {
                 if let Some(key) = key {
                     work.remember_aside(key.clone());
+                    // Later rows of the key may be in memory or on their way, from a fetch that saw
+                    // this one pending: it is in front of them, and blocks them from now on.
+                    work.close(&key);
+                    work.drop_followers(&key, seq);
                     work.refresh(&key, ungated);
+                    // The last row in front may be done already.
+                    if crowded {
+                        work.hint(&key, now);
+                    }
                 }
                 return;
             }

@@ -26,6 +26,8 @@ pub(super) struct Fetching {
     pub(super) full: BTreeSet<OrderingKey>,
     /// Keys that the request asked to release.
     pub(super) hinted: Vec<OrderingKey>,
+    /// Whether the request asked for a sweep.
+    pub(super) sweep: bool,
     /// Keys that got a blocker since it was sent: its rows of them may be blocked by now.
     pub(super) closed: BTreeSet<OrderingKey>,
     /// Keys of which anything was settled since it was sent.

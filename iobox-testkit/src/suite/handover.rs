@@ -2,7 +2,7 @@
 
 use iobox_core::{
     partition::Partition,
-    store::{Epoch, State},
+    store::{Epoch, Grant, State},
 };
 
 use super::{
@@ -65,6 +65,46 @@ pub async fn leaving_without_giving_back_abandons<H: Harness>() {
     let (_, granted) = two.acquire().await;
     assert_eq!(granted.len(), 4);
     assert!(granted.iter().all(|grant| grant.abandoned), "{granted:?}");
+}
+
+/// A partition that is given back while it is still abandoned is granted as abandoned again, once.
+pub async fn a_partition_stays_abandoned_until_it_is_worked_off<H: Harness>() {
+    let harness = H::fresh(partitions(2)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let grants = one
+        .held
+        .iter()
+        .map(|(partition, epoch)| Grant {
+            partition: *partition,
+            epoch: *epoch,
+            abandoned: partition.number() == 1,
+        })
+        .collect();
+    one.send_grants(grants, false).await;
+    one.held.clear();
+    let abandoned = |granted: Vec<Grant>| -> Vec<u8> {
+        let still = granted.iter().filter(|grant| grant.abandoned);
+        still.map(|grant| grant.partition.number()).collect()
+    };
+    assert_eq!(abandoned(one.acquire().await.1), [1]);
+    one.release_all().await;
+    assert_eq!(abandoned(one.acquire().await.1), [0; 0]);
+}
+
+/// A grant whose reply was lost comes back to its owner also when his share has shrunk meanwhile.
+pub async fn a_lost_grant_comes_back_beyond_the_share<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let lost = std::mem::take(&mut one.held);
+    let mut two = Instance::register(harness.store()).await;
+    let (share, granted) = one.acquire().await;
+    assert_eq!((share, granted.len()), (2, 4));
+    for grant in &granted {
+        assert!(grant.epoch > lost[&grant.partition], "{grant:?}");
+    }
+    assert_eq!(two.acquire().await.1.len(), 0);
+    one.release(&[Partition::new(2), Partition::new(3)]).await;
+    assert_eq!(two.acquire().await.1.len(), 2);
 }
 
 /// A release under an older epoch leaves the partition with its owner.

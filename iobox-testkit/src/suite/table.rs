@@ -47,6 +47,8 @@ macro_rules! __store_table {
                 a_released_partition_is_not_abandoned
                 only_a_death_abandons_a_partition
                 leaving_without_giving_back_abandons
+                a_partition_stays_abandoned_until_it_is_worked_off
+                a_lost_grant_comes_back_beyond_the_share
                 a_release_under_an_older_epoch_is_ignored
                 a_release_by_somebody_else_is_ignored
                 a_repeated_release_takes_nothing
