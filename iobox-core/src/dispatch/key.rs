@@ -11,6 +11,8 @@ const SHARE_FIRST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) rows: BTreeSet<Seq>,
+    /// How many of them are here only to be moved to waiting.
+    pub(super) aside: usize,
     /// Executions that ended since its partition was last fetched.
     pub(super) ended: usize,
     pub(super) share: usize,
@@ -20,6 +22,7 @@ impl Key {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             rows: BTreeSet::new(),
+            aside: 0,
             ended: 0,
             share: SHARE_FIRST.min((capacity / 8).max(1)),
         }
@@ -34,7 +37,19 @@ impl Key {
         self.ended = 0;
     }
 
+    /// The rows that wait for their turn here. Rows on their way to waiting do not count: a key
+    /// would be full of them, and what is released of it would be set aside again, for ever.
+    fn staying(&self) -> usize {
+        self.rows.len() - self.aside
+    }
+
+    /// Whether it has its share.
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= self.share
+        self.staying() >= self.share
+    }
+
+    /// Whether rows of it that were set aside should come back.
+    pub(super) fn wants_more(&self) -> bool {
+        self.staying() * 2 <= self.share
     }
 }

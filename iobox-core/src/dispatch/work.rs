@@ -104,14 +104,15 @@ impl Work {
     /// Takes a row into memory.
     pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
         self.bytes += held.size;
-        let key = held.key.clone();
+        let (key, aside) = (held.key.clone(), held.aside);
         self.rows.insert(seq, held);
         if let Some(key) = key {
-            self.keys
+            let state = self
+                .keys
                 .entry(key.clone())
-                .or_insert_with(|| Key::new(capacity))
-                .rows
-                .insert(seq);
+                .or_insert_with(|| Key::new(capacity));
+            state.rows.insert(seq);
+            state.aside += usize::from(aside);
             self.refresh(&key, false);
         } else {
             self.offer(seq);
@@ -128,6 +129,7 @@ impl Work {
             && let Some(state) = self.keys.get_mut(key)
         {
             state.rows.remove(&seq);
+            state.aside -= usize::from(held.aside);
             if state.rows.is_empty() {
                 self.keys.remove(key);
             }
@@ -235,10 +237,7 @@ impl Work {
 
     /// Asks for the rows of `key` that are set aside, if there are any and room for them.
     pub(super) fn hint(&mut self, key: &OrderingKey, now: Time) {
-        let room = self
-            .keys
-            .get(key)
-            .is_none_or(|state| state.rows.len() * 2 <= state.share);
+        let room = self.keys.get(key).is_none_or(Key::wants_more);
         if room && self.aside.contains(key) {
             self.hints.insert(key.clone());
             self.next_poll = self.next_poll.min(now);
