@@ -4,6 +4,7 @@
 //! becomes a test of its own. [`cases`] lists what they guarantee.
 
 pub mod blocked;
+pub mod cancel;
 pub mod corrupt;
 pub mod dead;
 pub mod discard;
@@ -22,6 +23,7 @@ pub mod open;
 pub mod order;
 pub mod program;
 pub mod purge;
+pub mod race;
 pub mod replay;
 pub mod retry;
 mod run;

@@ -153,7 +153,6 @@ macro_rules! __store_table {
                 results_stand_in_the_order_of_the_settlements
                 a_superseded_row_leaves_its_neighbours_alone
                 no_settlements_are_no_results
-                a_dropped_settle_is_done_or_not_done
             }
             retry {
                 a_retry_is_due_after_its_delay
@@ -238,7 +237,6 @@ macro_rules! __store_table {
                 no_drafts_are_no_messages
                 ten_thousand_drafts_are_one_call
                 a_new_message_is_pending
-                a_dropped_enqueue_leaves_nothing
             }
             duplicate {
                 a_second_message_with_an_id_is_a_duplicate
@@ -251,6 +249,23 @@ macro_rules! __store_table {
                 an_id_of_two_open_transactions_is_written_once
                 an_id_of_a_transaction_that_rolls_back_is_new
                 racing_duplicates_are_written_once
+            }
+            cancel {
+                a_dropped_settle_is_done_or_not_done
+                a_dropped_enqueue_leaves_nothing
+                a_dropped_commit_is_whole_or_nothing
+                a_dropped_release_strands_nothing
+                a_dropped_acquisition_strands_nothing
+            }
+            race {
+                a_verdict_and_a_discard_exclude_each_other
+                a_mark_and_a_discard_end_in_a_discard
+                followers_set_aside_during_a_replay_are_not_stranded
+                two_sweeps_release_each_row_once
+                a_settlement_sent_twice_is_applied_once
+                two_replays_share_the_messages
+                two_purges_share_the_messages
+                a_working_owner_and_a_writer_keep_the_order
             }
             corrupt {
                 a_corrupt_row_comes_as_corrupt
