@@ -11,6 +11,7 @@ mod cli;
 mod gate;
 mod history;
 mod ids;
+mod known;
 mod operator;
 mod pause;
 mod plan;
