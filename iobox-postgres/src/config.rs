@@ -246,7 +246,10 @@ mod tests {
             (Config::builder().partitions(3), "partitions"),
             (Config::builder().payload_max(0), "payload_max"),
             (Config::builder().pool_size(1), "pool_size"),
-            (Config::builder().lock_timeout(Duration::ZERO), "lock_timeout"),
+            (
+                Config::builder().lock_timeout(Duration::ZERO),
+                "lock_timeout",
+            ),
         ];
         for (builder, name) in broken {
             let error = builder.build().unwrap_err();

@@ -93,7 +93,10 @@ pub(crate) fn classify(code: &str) -> (ErrorKind, &'static str) {
             "the server refuses a value and will go on to do so",
         ),
         (_, "XX001" | "XX002") => (ErrorKind::Corrupt, "the server reports corrupted data"),
-        _ => (ErrorKind::Internal, "the server reports an unexpected error"),
+        _ => (
+            ErrorKind::Internal,
+            "the server reports an unexpected error",
+        ),
     }
 }
 

@@ -75,8 +75,28 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for name in [
-            "", "1a", "A", "Iobox", "a-b", "a b", "a.b", "a\"b", "a;b", "a'b", "a--", "pg_x", "pg_",
-            "ü", "a\0", "a\n", "$a", "a$", "\"", "a/*", "naïve", "ａ",
+            "",
+            "1a",
+            "A",
+            "Iobox",
+            "a-b",
+            "a b",
+            "a.b",
+            "a\"b",
+            "a;b",
+            "a'b",
+            "a--",
+            "pg_x",
+            "pg_",
+            "ü",
+            "a\0",
+            "a\n",
+            "$a",
+            "a$",
+            "\"",
+            "a/*",
+            "naïve",
+            "ａ",
             &"a".repeat(49),
         ] {
             let error = Ident::new("schema", name).unwrap_err();

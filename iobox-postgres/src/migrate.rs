@@ -6,12 +6,7 @@
 
 use std::fmt::Write as _;
 
-use iobox_core::{
-    Error, Result,
-    message::Origin,
-    partition::Partitions,
-    store::StoreInfo,
-};
+use iobox_core::{Error, Result, message::Origin, partition::Partitions, store::StoreInfo};
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
@@ -276,7 +271,10 @@ mod tests {
             (found(None, 16, "UTF8"), "run migrate"),
             (found(Some(version - 1), 16, "UTF8"), "run migrate"),
             (found(Some(version + 1), 16, "UTF8"), "newer"),
-            (found(Some(version), 8, "UTF8"), "8 partitions and the configuration says 16"),
+            (
+                found(Some(version), 8, "UTF8"),
+                "8 partitions and the configuration says 16",
+            ),
             (found(Some(version), 16, "SQL_ASCII"), "UTF8"),
         ] {
             let error = check(found).unwrap_err();

@@ -212,10 +212,23 @@ mod tests {
 
     #[test]
     fn another_host_needs_verified_tls() {
-        for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "/run/postgresql"] {
+        for host in [
+            "localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "[::1]",
+            "/run/postgresql",
+        ] {
             assert!(check_transport(&options(host), false).is_ok(), "{host}");
         }
-        for host in ["db", "10.0.0.1", "localhost.evil.test", "127.0.0.1.test", "::2"] {
+        for host in [
+            "db",
+            "10.0.0.1",
+            "localhost.evil.test",
+            "127.0.0.1.test",
+            "::2",
+        ] {
             assert!(check_transport(&options(host), false).is_err(), "{host}");
             assert!(check_transport(&options(host), true).is_ok(), "{host}");
             for (mode, ok) in [
@@ -226,7 +239,11 @@ mod tests {
                 (PgSslMode::VerifyFull, true),
             ] {
                 let options = options(host).ssl_mode(mode);
-                assert_eq!(check_transport(&options, false).is_ok(), ok, "{host} {mode:?}");
+                assert_eq!(
+                    check_transport(&options, false).is_ok(),
+                    ok,
+                    "{host} {mode:?}"
+                );
             }
         }
         let socket = options("db").socket("/run/postgresql");

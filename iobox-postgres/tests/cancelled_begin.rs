@@ -14,9 +14,7 @@ use std::{
 use iobox_core::{
     message::Draft,
     queue::Queue,
-    store::{
-        AcquireRequest, Admin, InstanceId, ReleaseRequest, RenewRequest, Settled, Store,
-    },
+    store::{AcquireRequest, Admin, InstanceId, ReleaseRequest, RenewRequest, Settled, Store},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
@@ -28,7 +26,9 @@ use crate::support::{DONE, Owner, Schema, connection, enqueue, number, options};
 async fn drop_after<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..polls {
-        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(output) = polled {
             return Some(output);
         }
@@ -138,7 +138,11 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
             "select count(*) from \"{}\".message where state = 4 and seq = {}",
             schema.0, rows[polls].seq.0
         );
-        assert_eq!(number(&mut connection().await, done).await, 1, "it is visible");
+        assert_eq!(
+            number(&mut connection().await, done).await,
+            1,
+            "it is visible"
+        );
     }
 }
 
@@ -146,7 +150,9 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_calls_do_not_use_up_the_pool() {
     let schema = Schema::new();
-    let store = schema.store(schema.config().pool_size(2).partitions(1)).await;
+    let store = schema
+        .store(schema.config().pool_size(2).partitions(1))
+        .await;
     store.migrate().await.unwrap();
     let owner = Arc::new(Owner::new(&store).await);
     for polls in 1..=30 {

@@ -40,7 +40,10 @@ async fn a_rolled_back_transaction_leaves_nothing() {
     tx.rollback().await.unwrap();
     assert!(ids(&store).await.is_empty());
     // Its id was not taken.
-    assert_eq!(enqueue(&store, &[draft("a")]).await, [Enqueued::New(id("a"))]);
+    assert_eq!(
+        enqueue(&store, &[draft("a")]).await,
+        [Enqueued::New(id("a"))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

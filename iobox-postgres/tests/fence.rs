@@ -123,7 +123,9 @@ async fn settle(
 async fn no_stale_settle_is_ever_applied() {
     let schema = Schema::new();
     let store = schema.migrated(PARTITIONS).await;
-    let drafts: Vec<_> = (0..4_000).map(|n| Draft::new("t", format!("{n}"))).collect();
+    let drafts: Vec<_> = (0..4_000)
+        .map(|n| Draft::new("t", format!("{n}")))
+        .collect();
     enqueue(&store, &drafts).await;
     watch(&schema).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -159,7 +161,10 @@ async fn no_stale_settle_is_ever_applied() {
     .fetch_all(&mut connection().await)
     .await
     .unwrap();
-    assert!(!seen.is_empty() && refused > 0 && rounds > 10, "it was a race");
+    assert!(
+        !seen.is_empty() && refused > 0 && rounds > 10,
+        "it was a race"
+    );
     for row in &seen {
         let (seq, epoch, owned): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
         assert!(owned);
@@ -167,9 +172,16 @@ async fn no_stale_settle_is_ever_applied() {
             assert_eq!(told.0, epoch, "a stale settle of {seq} was applied");
         }
     }
-    let done = format!("select count(*) from \"{}\".message where state = 4", schema.0);
+    let done = format!(
+        "select count(*) from \"{}\".message where state = 4",
+        schema.0
+    );
     let done = number(&mut connection().await, done).await;
-    assert_eq!(done, i64::try_from(seen.len()).unwrap(), "each row changed once");
+    assert_eq!(
+        done,
+        i64::try_from(seen.len()).unwrap(),
+        "each row changed once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +212,9 @@ async fn a_settle_waits_for_a_takeover_under_way_and_is_refused() {
     }
     run(&mut taker, "commit").await;
     assert_eq!(settling.await.unwrap(), [Settled::LeaseLost]);
-    let open = format!("select count(*) from \"{}\".message where state = 0", schema.0);
+    let open = format!(
+        "select count(*) from \"{}\".message where state = 0",
+        schema.0
+    );
     assert_eq!(number(&mut connection().await, open).await, 1);
 }

@@ -52,10 +52,7 @@ impl Given {
     }
 
     async fn call(&self, schema: &Schema, connection: &mut PgConnection) -> sqlx::Result<String> {
-        let sql = format!(
-            "select \"{}\".enqueue($1, $2, $3, $4::jsonb, $5)",
-            schema.0
-        );
+        let sql = format!("select \"{}\".enqueue($1, $2, $3, $4::jsonb, $5)", schema.0);
         sqlx::query(AssertSqlSafe(sql))
             .bind(&self.topic)
             .bind(&self.key)
@@ -101,8 +98,30 @@ fn corpus() -> Vec<Given> {
     let mut corpus = vec![Given::new()];
     let long = |n: usize| "a".repeat(n);
     for text in [
-        "a", "a.b", "", ".", "a.", ".a", "a..b", "a b", "a*", "*", ">", "a.>", "$SYS", "$", "a.$b",
-        "_INBOX", "_INBOX.a", "_INBOXa", "a._INBOX", "ä", "a\tb", "a\u{7f}", "a/b:c", "~!@#%^&()",
+        "a",
+        "a.b",
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "a b",
+        "a*",
+        "*",
+        ">",
+        "a.>",
+        "$SYS",
+        "$",
+        "a.$b",
+        "_INBOX",
+        "_INBOX.a",
+        "_INBOXa",
+        "a._INBOX",
+        "ä",
+        "a\tb",
+        "a\u{7f}",
+        "a/b:c",
+        "~!@#%^&()",
         "a\u{a0}b",
     ] {
         corpus.push(topic(text));
@@ -110,8 +129,27 @@ fn corpus() -> Vec<Given> {
     corpus.extend([255, 256].map(|n| topic(&long(n))));
     corpus.extend([16, 17].map(|n| topic(&vec!["a"; n].join("."))));
     for text in [
-        "k", "", " ", "a\nb", "a\u{1}", "\u{1f}", "a\u{7f}b", "\u{80}", "\u{9f}x", "\u{a0}", "ü",
-        "日本語", "🦀", "\\", "\\x41", "'", "\"", "%", "a\u{200b}b", "\u{feff}", "\u{10ffff}",
+        "k",
+        "",
+        " ",
+        "a\nb",
+        "a\u{1}",
+        "\u{1f}",
+        "a\u{7f}b",
+        "\u{80}",
+        "\u{9f}x",
+        "\u{a0}",
+        "ü",
+        "日本語",
+        "🦀",
+        "\\",
+        "\\x41",
+        "'",
+        "\"",
+        "%",
+        "a\u{200b}b",
+        "\u{feff}",
+        "\u{10ffff}",
     ] {
         corpus.push(key(text));
         corpus.push(own_id(text));
@@ -122,8 +160,23 @@ fn corpus() -> Vec<Given> {
         corpus.push(own_id(&text));
     }
     for name in [
-        "", "a", "a b", "a:b", "A-Z_0.9", "!#$%&'*+-.^_`|~", "ä", "Nats-Msg-Id", "nats-x", "NATS-",
-        "nats", "iobox-a", "IOBOX-A", "ioboxa", "a\"b", "(", "a\n",
+        "",
+        "a",
+        "a b",
+        "a:b",
+        "A-Z_0.9",
+        "!#$%&'*+-.^_`|~",
+        "ä",
+        "Nats-Msg-Id",
+        "nats-x",
+        "NATS-",
+        "nats",
+        "iobox-a",
+        "IOBOX-A",
+        "ioboxa",
+        "a\"b",
+        "(",
+        "a\n",
     ] {
         corpus.push(header(name, "v"));
     }
@@ -144,7 +197,9 @@ fn corpus() -> Vec<Given> {
     }
     for count in [64, 65] {
         corpus.push(Given {
-            headers: (0..count).map(|n| (format!("h{n}"), String::new())).collect(),
+            headers: (0..count)
+                .map(|n| (format!("h{n}"), String::new()))
+                .collect(),
             ..Given::new()
         });
     }
@@ -179,7 +234,9 @@ async fn it_accepts_exactly_what_the_library_accepts() {
         match (&rust, &sql) {
             (Ok(_), Ok(_)) => {}
             (Err(_), Err(error)) => {
-                let code = error.as_database_error().and_then(|e| e.code().map(String::from));
+                let code = error
+                    .as_database_error()
+                    .and_then(|e| e.code().map(String::from));
                 assert_eq!(code.as_deref(), Some("22023"), "{given:?}: {error}");
             }
             _ => panic!("they disagree on {given:?}: {rust:?}, {sql:?}"),
@@ -219,7 +276,10 @@ async fn it_writes_the_rows_that_the_library_writes() {
     for mut given in corpus() {
         let origin = Origin::new(Uuid::nil());
         if given.payload.len() > 1_000
-            || given.draft().seal(origin, Limits::default(), &RandomIds).is_err()
+            || given
+                .draft()
+                .seal(origin, Limits::default(), &RandomIds)
+                .is_err()
         {
             continue;
         }
@@ -237,19 +297,32 @@ async fn headers_may_be_an_object() {
     let schema = Schema::new();
     let store = schema.migrated(1).await;
     let mut application = connection().await;
-    let call = |headers: &str| format!("select \"{}\".enqueue('t', null, 'x', {headers})", schema.0);
+    let call =
+        |headers: &str| format!("select \"{}\".enqueue('t', null, 'x', {headers})", schema.0);
     run(&mut application, call("'{\"a\": \"1\", \"b\": \"2\"}'")).await;
     run(&mut application, call("default").replace(", default", "")).await;
     run(&mut application, call("null")).await;
     let rows = bodies(&store).await;
     assert_eq!(rows.len(), 3);
-    assert!(rows.values().any(|(_, _, facts)| facts.contains("[(\"a\", \"1\"), (\"b\", \"2\")]")));
-    for broken in ["'{\"a\": 1}'", "'[1]'", "'[[\"a\"]]'", "'\"a\"'", "'[[\"a\", null]]'", "'3'"] {
+    assert!(
+        rows.values()
+            .any(|(_, _, facts)| facts.contains("[(\"a\", \"1\"), (\"b\", \"2\")]"))
+    );
+    for broken in [
+        "'{\"a\": 1}'",
+        "'[1]'",
+        "'[[\"a\"]]'",
+        "'\"a\"'",
+        "'[[\"a\", null]]'",
+        "'3'",
+    ] {
         let result = sqlx::raw_sql(AssertSqlSafe(call(broken)))
             .execute(&mut application)
             .await;
         let error = result.unwrap_err();
-        let code = error.as_database_error().and_then(|e| e.code().map(String::from));
+        let code = error
+            .as_database_error()
+            .and_then(|e| e.code().map(String::from));
         assert_eq!(code.as_deref(), Some("22023"), "{broken}: {error}");
     }
 }
@@ -276,7 +349,10 @@ async fn a_duplicate_returns_its_id_and_writes_nothing() {
     let mut application = connection().await;
     let given = own_id("order-1");
     for _ in 0..2 {
-        assert_eq!(given.call(&schema, &mut application).await.unwrap(), "order-1");
+        assert_eq!(
+            given.call(&schema, &mut application).await.unwrap(),
+            "order-1"
+        );
     }
     // Both write paths know each other's ids.
     assert_eq!(
@@ -284,7 +360,10 @@ async fn a_duplicate_returns_its_id_and_writes_nothing() {
         [Enqueued::Duplicate(id("order-1"))]
     );
     enqueue(&store, &[own_id("order-2").draft()]).await;
-    own_id("order-2").call(&schema, &mut application).await.unwrap();
+    own_id("order-2")
+        .call(&schema, &mut application)
+        .await
+        .unwrap();
     assert_eq!(bodies(&store).await.len(), 2);
 }
 
@@ -302,9 +381,18 @@ async fn drawn_ids_are_uuids_of_version_7() {
         let milliseconds = |uuid: Uuid| uuid.as_u128() >> 80;
         assert!(milliseconds(uuid) >= milliseconds(last));
         last = uuid;
-        assert!(store.get(&Queue::Outbox, &id(&drawn)).await.unwrap().is_some());
+        assert!(
+            store
+                .get(&Queue::Outbox, &id(&drawn))
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_millis();
     assert!(now.abs_diff(last.as_u128() >> 80) < 60_000);
 }
 

@@ -29,7 +29,11 @@ async fn rows_that_cannot_be_decoded_leave_their_neighbours_alone() {
     ];
     let count = spoils.len();
     let drafts: Vec<_> = (0..count * 2)
-        .map(|n| Draft::new("t", "x").id(format!("m-{n}")).key(format!("k-{n}")))
+        .map(|n| {
+            Draft::new("t", "x")
+                .id(format!("m-{n}"))
+                .key(format!("k-{n}"))
+        })
         .collect();
     enqueue(&store, &drafts).await;
     let mut person = connection().await;
@@ -48,7 +52,10 @@ async fn rows_that_cannot_be_decoded_leave_their_neighbours_alone() {
         match &row.body {
             Body::Corrupt(reason) => {
                 assert_eq!(at % 2, 0, "{reason}");
-                assert!(reason.starts_with("corrupt") || reason.starts_with("invalid"), "{reason}");
+                assert!(
+                    reason.starts_with("corrupt") || reason.starts_with("invalid"),
+                    "{reason}"
+                );
             }
             Body::Message(message) => {
                 assert_eq!(at % 2, 1);
@@ -65,7 +72,11 @@ async fn rows_that_cannot_be_decoded_leave_their_neighbours_alone() {
 async fn purging_removes_settled_rows_then_their_ids() {
     let schema = Schema::new();
     let store = schema.migrated(1).await;
-    enqueue(&store, &[Draft::new("t", "x").id("a"), Draft::new("t", "x").id("b")]).await;
+    enqueue(
+        &store,
+        &[Draft::new("t", "x").id("a"), Draft::new("t", "x").id("b")],
+    )
+    .await;
     let owner = Owner::new(&store).await;
     let rows = owner.fetch(10).await.pending;
     owner.settle(&rows[..1], &DONE).await;
@@ -79,7 +90,11 @@ async fn purging_removes_settled_rows_then_their_ids() {
     assert_eq!(purge().await, 1);
     assert_eq!(number(&mut connection().await, known.clone()).await, 2);
     let again = enqueue(&store, &[Draft::new("t", "x").id("a")]).await;
-    assert_eq!(again, [Enqueued::Duplicate(id("a"))], "it outlives its message");
+    assert_eq!(
+        again,
+        [Enqueued::Duplicate(id("a"))],
+        "it outlives its message"
+    );
     assert_eq!(purge().await, 0);
     // The id whose message is still pending stays.
     assert_eq!(number(&mut connection().await, known).await, 1);
@@ -95,12 +110,8 @@ async fn purging_is_bounded_and_spares_what_is_young() {
     enqueue(&store, &drafts).await;
     let owner = Owner::new(&store).await;
     owner.settle(&owner.fetch(100).await.pending, &DONE).await;
-    let purge = async |retention, limit| {
-        store
-            .purge(&Queue::Outbox, retention, limit)
-            .await
-            .unwrap()
-    };
+    let purge =
+        async |retention, limit| store.purge(&Queue::Outbox, retention, limit).await.unwrap();
     assert_eq!(purge(Duration::from_secs(3_600), 100).await, 0);
     assert_eq!(purge(Duration::ZERO, 7).await, 7);
     let oldest = format!("select min(seq) from \"{}\".message", schema.0);

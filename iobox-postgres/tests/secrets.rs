@@ -13,7 +13,11 @@ use crate::support::{Schema, connection, enqueue, options, run};
 const SECRET: &str = "hunter2";
 
 fn assert_silent(error: &Error) {
-    let mut texts = vec![error.to_string(), format!("{error:?}"), format!("{error:#?}")];
+    let mut texts = vec![
+        error.to_string(),
+        format!("{error:?}"),
+        format!("{error:#?}"),
+    ];
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         texts.push(error.to_string());
@@ -56,7 +60,7 @@ async fn errors_hold_no_password() {
         format!("postgres://app:{SECRET}@127.0.0.1:1/x"),
         format!("postgres://app:{SECRET}@127.0.0.1:port/x"),
         format!("postgres://app:{SECRET}@[x/x"),
-        format!("{SECRET}"),
+        SECRET.to_owned(),
         format!("postgres://app:{SECRET}@db.example.test/x"),
         format!("postgres://app:{SECRET}@localhost:1/x?sslmode={SECRET}"),
     ] {
@@ -98,7 +102,12 @@ async fn errors_of_the_server_hold_no_values() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_host_in_clear_text_is_refused() {
     let url = "postgres://app@db.example.test/x";
-    for mode in ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca"] {
+    for mode in [
+        "",
+        "?sslmode=prefer",
+        "?sslmode=require",
+        "?sslmode=verify-ca",
+    ] {
         let error = PostgresStore::connect_url(&format!("{url}{mode}"), Config::default())
             .await
             .unwrap_err();

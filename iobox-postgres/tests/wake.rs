@@ -94,8 +94,7 @@ async fn nothing_is_sent_while_nobody_sleeps() {
     let held = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock'
        and pid in (select pid from pg_stat_activity where application_name = 'iobox')
        and (classid::bigint << 32 | objid::bigint) = "
-        .to_owned()
-        + &wake_key(&schema).await.to_string();
+        .to_owned() + &wake_key(&schema).await.to_string();
     while number(&mut connection().await, held.clone()).await > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -105,9 +104,15 @@ async fn nothing_is_sent_while_nobody_sleeps() {
     let mut armed = arm_alone(&store).await;
     enqueue(&store, &[draft()]).await;
     assert!(woken(&mut armed).await);
-    let first = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    let first = tokio::time::timeout(PATIENCE, heard.recv())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(first.payload(), "", "a notification carries nothing");
-    assert!(heard.next_buffered().is_none(), "there was one sleep and one commit");
+    assert!(
+        heard.next_buffered().is_none(),
+        "there was one sleep and one commit"
+    );
 }
 
 /// The lock K, read from the SQL function.
@@ -131,7 +136,11 @@ async fn a_writer_in_flight_makes_the_sleep_short() {
     let mut tx = application.begin().await.unwrap();
     store.enqueue(&mut tx, &[draft()]).await.unwrap();
     let armed = arm(&store).await;
-    assert!(armed.at_most() < Duration::from_millis(100), "{:?}", armed.at_most());
+    assert!(
+        armed.at_most() < Duration::from_millis(100),
+        "{:?}",
+        armed.at_most()
+    );
     armed.disarm().await;
     tx.commit().await.unwrap();
     arm_alone(&store).await.disarm().await;
@@ -192,7 +201,9 @@ async fn switched_off_there_is_no_wake_up_and_no_lock() {
 async fn switched_off_a_transaction_can_be_prepared() {
     let schema = Schema::new();
     let on = schema.migrated(4).await;
-    let off = schema.store(schema.config().wake_up(false).partitions(4)).await;
+    let off = schema
+        .store(schema.config().wake_up(false).partitions(4))
+        .await;
     // Somebody sleeps, so that a writer with the wake-up on would notify.
     let _armed = arm_alone(&on).await;
     let mut application = connection().await;
@@ -207,7 +218,10 @@ async fn switched_off_a_transaction_can_be_prepared() {
     let prepared = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("prepare transaction '{name}'")))
         .execute(&mut application)
         .await;
-    assert!(prepared.is_err(), "a transaction that has notified cannot be prepared");
+    assert!(
+        prepared.is_err(),
+        "a transaction that has notified cannot be prepared"
+    );
     let count = format!("select count(*) from \"{}\".message", schema.0);
     assert_eq!(number(&mut connection().await, count).await, 1);
 }

@@ -14,11 +14,7 @@ mod wake;
 
 use std::{fmt, sync::Arc};
 
-use sqlx::{
-    AssertSqlSafe, Postgres,
-    postgres::PgArguments,
-    query::Query,
-};
+use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
 
 pub(crate) use admin::{AdminSql, SelectionSql};
 pub(crate) use enqueue::EnqueueSql;

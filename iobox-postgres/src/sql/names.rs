@@ -4,7 +4,14 @@ use crate::{Config, Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
 const OBJECTS: [&str; 9] = [
-    "message", "partition", "instance", "meta", "migration", "id", "clock", "message_seq",
+    "message",
+    "partition",
+    "instance",
+    "meta",
+    "migration",
+    "id",
+    "clock",
+    "message_seq",
     "replay_seq",
 ];
 
@@ -79,13 +86,19 @@ mod tests {
     fn names_are_qualified_and_quoted() {
         let config = Config::builder().schema("s").table_prefix("p_").build();
         let names = Names::new(&config.unwrap());
-        assert_eq!(names.fill("{message} {id}"), r#""s"."p_message" "s"."p_id""#);
+        assert_eq!(
+            names.fill("{message} {id}"),
+            r#""s"."p_message" "s"."p_id""#
+        );
     }
 
     #[test]
     fn other_tables_have_another_lock_and_channel() {
         let names = |schema: &str, prefix: &str| {
-            let config = Config::builder().schema(schema).table_prefix(prefix).build();
+            let config = Config::builder()
+                .schema(schema)
+                .table_prefix(prefix)
+                .build();
             Names::new(&config.unwrap())
         };
         let (one, two, three) = (names("a", "bc"), names("ab", "c"), names("a", "bd"));

@@ -75,8 +75,7 @@ impl PostgresStore {
         let info = self.info().await?;
         let mut keys = Vec::new();
         for draft in drafts {
-            let sealed =
-                draft.seal(info.origin, self.config.limits, self.config.ids.as_ref())?;
+            let sealed = draft.seal(info.origin, self.config.limits, self.config.ids.as_ref())?;
             keys.extend(sealed.message.key().map(|key| key.as_str().to_owned()));
         }
         if !keys.is_empty() {

@@ -91,7 +91,9 @@ impl PostgresStore {
         fetched
             .aside
             .sort_unstable_by_key(|row| order(row.partition, row.seq));
-        fetched.more.sort_unstable_by_key(|&partition| place(partition));
+        fetched
+            .more
+            .sort_unstable_by_key(|&partition| place(partition));
         Ok(fetched)
     }
 
@@ -146,7 +148,9 @@ impl PostgresStore {
         if numbers.is_empty() {
             return Ok(());
         }
-        let starts: Vec<String> = swept().map(|part| self.sweeps.start(part.partition)).collect();
+        let starts: Vec<String> = swept()
+            .map(|part| self.sweeps.start(part.partition))
+            .collect();
         let rows = self
             .sql
             .fetch

@@ -129,10 +129,7 @@ impl PostgresStore {
 
     /// What [`verify`](Self::verify) found the first time.
     async fn info(&self) -> Result<StoreInfo> {
-        self.info
-            .get_or_try_init(|| self.verify())
-            .await
-            .copied()
+        self.info.get_or_try_init(|| self.verify()).await.copied()
     }
 }
 

@@ -23,13 +23,12 @@ impl PostgresStore {
         while !left.is_empty() {
             let mut seen = HashSet::new();
             let mut epochs = HashMap::new();
-            let (mut round, later): (Vec<usize>, Vec<usize>) =
-                left.into_iter().partition(|&at| {
-                    settlements.get(at).is_some_and(|s| {
-                        *epochs.entry(s.partition).or_insert(s.epoch) == s.epoch
-                            && seen.insert(place(s))
-                    })
-                });
+            let (mut round, later): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&at| {
+                settlements.get(at).is_some_and(|s| {
+                    *epochs.entry(s.partition).or_insert(s.epoch) == s.epoch
+                        && seen.insert(place(s))
+                })
+            });
             // Rows are locked in this order.
             round.sort_unstable_by_key(|&at| settlements.get(at).map(place));
             let batch: Vec<&Settlement> =
@@ -129,7 +128,11 @@ impl PostgresStore {
             let found = usize::try_from(ord - 1).ok().and_then(|ord| asked.get(ord));
             if let Some((at, settlement)) = found
                 && get::<i32>(row, 1)? == settlement.revision.next().0
-                && is_result_of(&settlement.change, State::from_code(get(row, 2)?), get(row, 3)?)
+                && is_result_of(
+                    &settlement.change,
+                    State::from_code(get(row, 2)?),
+                    get(row, 3)?,
+                )
                 && let Some(result) = results.get_mut(*at)
             {
                 *result = Settled::Applied;

@@ -129,7 +129,10 @@ impl Owner {
             instance,
             granted: Vec::new(),
         };
-        assert_eq!(owner.renew(true, Duration::from_secs(60)).await, Renewed::Alive);
+        assert_eq!(
+            owner.renew(true, Duration::from_secs(60)).await,
+            Renewed::Alive
+        );
         owner.acquire().await;
         owner
     }
