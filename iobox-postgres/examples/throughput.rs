@@ -262,11 +262,9 @@ async fn main() -> AnyResult<()> {
         .collect();
     bench.fetch("1,000 held, 1 M backlog", &held).await?;
 
-    for round in 0..2 {
+    for _ in 0..2 {
         bench.loop_of_the_store(one[0]).await?;
-        if round == 0 {
-            bench.fill(BACKLOG).await?;
-        }
+        bench.fill(BACKLOG).await?;
         bench.bare_loop(3).await?;
         bench.fill(BACKLOG).await?;
     }

@@ -14,10 +14,14 @@ use std::{
 use iobox_core::{
     message::Draft,
     partition::Partition,
-    store::{Epoch, Seq, Settled, Settlement, Store},
+    queue::Queue,
+    store::{
+        AcquireRequest, Acquired, Epoch, InstanceId, RenewRequest, Seq, Settled, Settlement, Store,
+    },
 };
 use iobox_postgres::PostgresStore;
 use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
 
 use crate::support::{DONE, Owner, Schema, connection, enqueue, number, run};
 
@@ -217,4 +221,64 @@ async fn a_settle_waits_for_a_takeover_under_way_and_is_refused() {
         schema.0
     );
     assert_eq!(number(&mut connection().await, open).await, 1);
+}
+
+/// A taker whose snapshot is older than somebody else's takeover does not take it back, though the
+/// snapshot shows the partition as free and the other instance not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taker_with_an_old_snapshot_takes_nothing_from_a_live_owner() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let late = InstanceId::new(Uuid::now_v7());
+    store
+        .renew(&RenewRequest {
+            queue: Queue::Outbox,
+            instance: late,
+            ttl: Duration::from_secs(60),
+            register: true,
+            in_flight: 0,
+        })
+        .await
+        .unwrap();
+    // The late taker has its snapshot and waits for the lock of its own row.
+    let mut holder = connection().await;
+    let hold = format!(
+        "begin; select from \"{}\".instance where id = '{late}' for update",
+        schema.0
+    );
+    run(&mut holder, hold).await;
+    let acquiring = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let request = AcquireRequest {
+                queue: Queue::Outbox,
+                instance: late,
+                held: Vec::new(),
+            };
+            store.acquire(&request).await.unwrap()
+        })
+    };
+    let waits = format!(
+        "select count(*) from pg_stat_activity
+         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
+        schema.0
+    );
+    while number(&mut connection().await, waits.clone()).await == 0 {
+        assert!(!acquiring.is_finished());
+    }
+    let other = format!(
+        "insert into \"{0}\".instance select 'outbox', gen_random_uuid(), now(), now() + '1 h', 0;
+         update \"{0}\".partition
+           set epoch = epoch + 1, owner = (select id from \"{0}\".instance where id <> '{late}')",
+        schema.0
+    );
+    run(&mut connection().await, other).await;
+    run(&mut holder, "commit").await;
+    let acquired = acquiring.await.unwrap();
+    assert!(
+        matches!(&acquired, Acquired::Share { granted, .. } if granted.is_empty()),
+        "{acquired:?}"
+    );
+    let epoch = format!("select epoch from \"{}\".partition", schema.0);
+    assert_eq!(number(&mut connection().await, epoch).await, 1);
 }
