@@ -8,7 +8,7 @@ use std::{
 use super::{
     Bug, CallId, Command, Event, Machine, Settings, Time,
     held::{Held, Stage},
-    work::{Fetching, Work, pause_after},
+    work::{Fetching, RELEASED_MAX, Work, pause_after},
 };
 use crate::{
     Result,
@@ -152,9 +152,7 @@ impl Machine {
                 && let Some(fetching) = fetches.get_mut(&partition)
             {
                 fetching.hinted.retain(|hinted| *hinted != key);
-                work.remember_aside(key);
-                work.more = true;
-                work.next_poll = now;
+                work.released(key, now);
             }
         }
         // What was asked for and not released has nothing set aside any more, or something in front
@@ -163,6 +161,14 @@ impl Machine {
             if let Some(work) = self.works.get_mut(partition) {
                 for key in &fetching.hinted {
                     work.aside.remove(key);
+                }
+                // Everything that is due came, but for full keys.
+                if !fetched.more.contains(partition) {
+                    for (key, ahead) in &mut work.aside {
+                        if !fetching.full.contains(key) {
+                            *ahead = 0;
+                        }
+                    }
                 }
             }
         }
@@ -256,8 +262,12 @@ impl Machine {
             let full = work.keys.get(key).is_some_and(super::key::Key::is_full);
             if full || (fetching.closed.contains(key) && !unfiltered) {
                 work.more |= full;
+                if full && let Some(ahead) = work.aside.get_mut(key) {
+                    *ahead += 1;
+                }
                 return;
             }
+            work.caught_up(key);
         }
         let verdict = match &pending.body {
             Body::Corrupt(reason) => Some(Verdict::Dead {
@@ -316,6 +326,14 @@ impl Ask {
                 full.insert(key.clone());
             }
         }
+        // Rows of a full key are set aside when they fill the limit of their partition. What was
+        // just released must not fill it, or it would go to and fro. The limit of the request holds
+        // all the same.
+        let limit = if full.is_empty() {
+            limit
+        } else {
+            limit.max(2 * RELEASED_MAX)
+        };
         let mut release = std::mem::take(&mut work.hints);
         let later: Vec<_> = release.iter().skip(HINTS_MAX).cloned().collect();
         for key in later {
