@@ -155,6 +155,7 @@ impl Machine {
                 work.released(key, now);
             }
         }
+        let mut exhausted = Vec::new();
         // What was asked for and not released has nothing set aside any more, or something in front
         // that the sweep waits for.
         for (partition, fetching) in &fetches {
@@ -162,19 +163,20 @@ impl Machine {
                 for key in &fetching.hinted {
                     work.aside.remove(key);
                 }
-                // Everything that is due came, but for full keys.
                 if !fetched.more.contains(partition) {
-                    for (key, ahead) in &mut work.aside {
-                        if !fetching.full.contains(key) {
-                            *ahead = 0;
-                        }
-                    }
+                    let keys = work.exhausted(&fetching.full);
+                    exhausted.extend(keys.into_iter().map(|key| (*partition, key)));
                 }
             }
         }
         for pending in fetched.pending {
             if let Some(fetching) = fetches.get(&pending.partition) {
                 self.take(pending, fetching, now);
+            }
+        }
+        for (partition, key) in exhausted {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hint(&key, now);
             }
         }
     }
@@ -259,7 +261,12 @@ impl Machine {
             return;
         }
         if let Some(key) = &pending.key {
-            let full = work.keys.get(key).is_some_and(super::key::Key::is_full);
+            let state = work.keys.get_mut(key);
+            let full = state.is_some_and(|state| {
+                let full = state.is_full();
+                state.passed_over |= full;
+                full
+            });
             if full || (fetching.closed.contains(key) && !unfiltered) {
                 work.more |= full;
                 if full && let Some(ahead) = work.aside.get_mut(key) {
@@ -322,7 +329,8 @@ impl Ask {
         let mut full = BTreeSet::new();
         for (key, state) in &mut work.keys {
             state.pace(settings.capacity());
-            if state.is_full() && full.len() < FULL_MAX {
+            state.passed_over = state.is_full() && full.len() < FULL_MAX;
+            if state.passed_over {
                 full.insert(key.clone());
             }
         }

@@ -14,6 +14,8 @@ pub(super) struct Key {
     /// Executions that ended since its partition was last fetched.
     pub(super) ended: usize,
     pub(super) share: usize,
+    /// Whether the last fetch passed over rows of it, since it had its share.
+    pub(super) passed_over: bool,
 }
 
 impl Key {
@@ -22,6 +24,7 @@ impl Key {
             rows: BTreeSet::new(),
             ended: 0,
             share: SHARE_FIRST.min((capacity / 8).max(1)),
+            passed_over: false,
         }
     }
 
@@ -32,6 +35,11 @@ impl Key {
             .clamp(floor, (capacity / 8).max(floor))
             .max(self.share / 2);
         self.ended = 0;
+    }
+
+    /// Whether rows of it are to be fetched now that one of them goes.
+    pub(super) fn runs_low(&self) -> bool {
+        self.passed_over && self.rows.len().saturating_sub(1) * 2 <= self.share
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, work::pause_after};
+use super::{
+    Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after,
+};
 use crate::{
     Result,
     partition::Partition,
@@ -176,6 +178,13 @@ impl Machine {
         }
         let key = held.key.clone();
         let crowded = held.crowded;
+        if key
+            .as_ref()
+            .and_then(|key| work.keys.get(key))
+            .is_some_and(Key::runs_low)
+        {
+            work.next_poll = work.next_poll.min(now);
+        }
         work.remove(seq);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,

@@ -263,6 +263,19 @@ impl Work {
         self.next_poll = now;
     }
 
+    /// Notes that everything that is due came, but for keys that are `full`. Returns the keys whose
+    /// released rows are thereby used up.
+    pub(super) fn exhausted(&mut self, full: &BTreeSet<OrderingKey>) -> Vec<OrderingKey> {
+        let mut keys = Vec::new();
+        for (key, ahead) in &mut self.aside {
+            if *ahead > 0 && !full.contains(key) {
+                *ahead = 0;
+                keys.push(key.clone());
+            }
+        }
+        keys
+    }
+
     /// Notes that a released row of `key` is pending in the store no more.
     pub(super) fn caught_up(&mut self, key: &OrderingKey) {
         if let Some(ahead) = self.aside.get_mut(key) {
@@ -276,10 +289,9 @@ impl Work {
         let Some(ahead) = self.aside.get(key) else {
             return;
         };
-        let room = self
-            .keys
-            .get(key)
-            .is_none_or(|state| (state.rows.len() + ahead) * 2 <= state.share);
+        let room = self.keys.get(key).map_or(*ahead == 0, |state| {
+            (state.rows.len() + ahead) * 2 <= state.share
+        });
         if room {
             self.hints.insert(key.clone());
             self.next_poll = self.next_poll.min(now);
