@@ -93,22 +93,28 @@ impl Machine {
         Some(Command::Execute(vec![started]))
     }
 
-    /// Marks the suspect that is about to run alone; another message goes at once.
+    /// Marks the message that is about to run alone if it is a suspect, or the first time that its
+    /// partition is worked after an owner died; another message goes at once.
     fn mark_solo(&mut self, now: Time) {
         let Some(solo) = &mut self.solo else { return };
         let (partition, seq) = (solo.partition, solo.seq);
-        let suspect = self
-            .works
-            .get(&partition)
-            .and_then(|work| work.rows.get(&seq))
-            .is_some_and(|held| held.suspect && held.counted_ahead == 0);
-        solo.step = if suspect { Step::Mark } else { Step::Go };
-        if suspect {
-            if let Some(work) = self.works.get_mut(&partition) {
-                work.solos.remove(&seq);
+        let crash = self.works.get(&partition).and_then(|work| {
+            let held = work.rows.get(&seq)?;
+            match (held.suspect, held.marked) {
+                (_, true) => None,
+                (true, false) => Some(1),
+                (false, false) => (work.cautious > 0).then_some(0),
             }
-            self.mark(partition, seq, 1, now);
+        });
+        let Some(crash) = crash else {
+            solo.step = Step::Go;
+            return;
+        };
+        solo.step = Step::Mark;
+        if let Some(work) = self.works.get_mut(&partition) {
+            work.solos.remove(&seq);
         }
+        self.mark(partition, seq, crash, now);
     }
 
     /// The mark of a row was recorded.
