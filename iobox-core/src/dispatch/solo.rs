@@ -28,6 +28,10 @@ pub(super) struct Solo {
     pub(super) partition: Partition,
     pub(super) seq: Seq,
     step: Step,
+    /// Whether a probe was sent for this step.
+    asked: bool,
+    /// Whether a probe succeeded before it ran.
+    probed: bool,
     started: Time,
     /// Why its outcome is unknown.
     reason: String,
@@ -71,6 +75,8 @@ impl Machine {
                 partition,
                 seq,
                 step,
+                asked: false,
+                probed: false,
                 started: now,
                 reason: String::new(),
             });
@@ -184,13 +190,25 @@ impl Machine {
 
     pub(super) const fn probe(&mut self) -> Command {
         self.breaker.probing = true;
+        if let Some(solo) = &mut self.solo {
+            solo.asked = matches!(solo.step, Step::ProbeBefore | Step::ProbeAfter);
+        }
         Command::Probe
     }
 
     /// Takes the answer to [`Command::Probe`].
     pub fn probed(&mut self, reply: &Result<Durability>, now: Time) {
         let ok = reply.is_ok();
-        let step = self.solo.as_ref().map(|solo| solo.step);
+        // A probe that was sent before says nothing about this step.
+        let step = self
+            .solo
+            .as_mut()
+            .filter(|solo| solo.asked)
+            .map(|solo| {
+                solo.asked = false;
+                solo.probed |= ok && solo.step == Step::ProbeBefore;
+                solo.step
+            });
         if !ok && !self.breaker.is_open() {
             self.open_breaker(now);
         }
@@ -204,8 +222,9 @@ impl Machine {
                 let Some(solo) = &mut self.solo else { return };
                 let (partition, seq) = (solo.partition, solo.seq);
                 let reason = std::mem::take(&mut solo.reason);
+                let counted = ok && solo.probed;
                 self.end_solo(now);
-                self.unknown(partition, seq, reason, ok, true, now);
+                self.unknown(partition, seq, reason, counted, true, now);
             }
             _ => {}
         }
