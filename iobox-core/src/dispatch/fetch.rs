@@ -182,12 +182,7 @@ impl Machine {
     }
 
     /// A fetch failed: what it was to release is asked for again.
-    fn fetch_failed(
-        &mut self,
-        fetches: BTreeMap<Partition, Fetching>,
-        reason: String,
-        now: Time,
-    ) {
+    fn fetch_failed(&mut self, fetches: BTreeMap<Partition, Fetching>, reason: String, now: Time) {
         for (partition, fetching) in fetches {
             if let Some(work) = self.works.get_mut(&partition) {
                 work.hints.extend(fetching.hinted);
@@ -297,7 +292,9 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        work.insert(seq, Held::new(pending, message, now), capacity);
+        let mut held = Held::new(pending, message, now);
+        held.doubtful |= work.cautious > 0;
+        work.insert(seq, held, capacity);
         if ungated {
             work.reconsider(seq, true);
         }

@@ -42,6 +42,8 @@ pub(super) struct Held {
     pub(super) alone: bool,
     /// It was found marked by an owner that died.
     pub(super) suspect: bool,
+    /// The owner before may have executed it: a crash is an unknown outcome.
+    pub(super) doubtful: bool,
     /// It was marked under this epoch.
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
@@ -69,6 +71,7 @@ impl Held {
             uncertain: pending.uncertain,
             alone: pending.alone,
             suspect: pending.suspect,
+            doubtful: pending.suspect,
             marked: false,
             counted_ahead: 0,
             crowded: false,
@@ -92,6 +95,7 @@ impl Held {
             uncertain: false,
             alone: false,
             suspect: false,
+            doubtful: false,
             marked: false,
             counted_ahead: 0,
             crowded: false,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Result,
     partition::Partition,
-    store::{AcquireRequest, Acquired, InstanceId, ReleaseRequest, RenewRequest, Renewed},
+    store::{AcquireRequest, Acquired, Grant, InstanceId, ReleaseRequest, RenewRequest, Renewed},
 };
 
 impl Machine {
@@ -97,7 +97,7 @@ impl Machine {
                 self.leaving
                     .iter()
                     .chain(releasing)
-                    .map(|(partition, _)| *partition),
+                    .map(|grant| grant.partition),
             )
             .collect();
         Command::Acquire(AcquireRequest {
@@ -116,11 +116,11 @@ impl Machine {
                 self.member.share = Some(share);
                 for grant in &granted {
                     if self.drain.is_some() || self.member.away {
-                        self.leaving.push((grant.partition, grant.epoch));
+                        self.leaving.push(*grant);
                         continue;
                     }
                     let cautious = if grant.abandoned {
-                        self.settings.max_in_flight
+                        self.settings.max_in_flight + self.settings.batch
                     } else {
                         0
                     };
@@ -194,9 +194,18 @@ impl Machine {
                 work.handover
                     .is_some_and(|deadline| deadline <= now || work.is_quiet() || forget)
             })
-            .map(|(partition, work)| (*partition, work.epoch, work.busy))
+            .map(|(partition, work)| {
+                let grant = Grant {
+                    partition: *partition,
+                    epoch: work.epoch,
+                    // Executions that did not end are as those of a dead owner.
+                    abandoned: work.cautious > 0 || work.busy > 0,
+                };
+                (grant, work.busy)
+            })
             .collect();
-        for (partition, epoch, busy) in done {
+        for (grant, busy) in done {
+            let partition = grant.partition;
             if busy > 0 {
                 self.event(Event::Stuck {
                     partition,
@@ -204,7 +213,7 @@ impl Machine {
                 });
             }
             self.forget(partition);
-            self.leaving.push((partition, epoch));
+            self.leaving.push(grant);
             self.event(Event::Released { partition });
         }
     }

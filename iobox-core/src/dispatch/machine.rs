@@ -15,7 +15,7 @@ use super::{
 use crate::{
     message::IdSource,
     partition::Partition,
-    store::{Epoch, Hint, InstanceId, Seq},
+    store::{Epoch, Grant, Hint, InstanceId, Seq},
 };
 
 /// Decides the next step of each message of the partitions that it owns.
@@ -34,8 +34,8 @@ pub struct Machine {
     pub(super) fetches: BTreeMap<CallId, (usize, usize)>,
     pub(super) settles: BTreeMap<CallId, SettleCall>,
     /// Partitions to release.
-    pub(super) leaving: Vec<(Partition, Epoch)>,
-    pub(super) releasing: Option<Vec<(Partition, Epoch)>>,
+    pub(super) leaving: Vec<Grant>,
+    pub(super) releasing: Option<Vec<Grant>>,
     pub(super) release_at: Time,
     pub(super) release_failures: u32,
     pub(super) breaker: Breaker,

@@ -102,7 +102,6 @@ impl Row {
             Change::Mark(Mark::Wait) => {
                 self.state = State::Waiting;
                 self.due_at = None;
-                self.suspect = false;
             }
             Change::Mark(Mark::Suspect { crashes }) => {
                 self.suspect = true;

@@ -184,7 +184,7 @@ impl Checker<'_> {
                 outcome,
             } => {
                 self.open.remove(&(*process, id.clone()));
-                self.outcome(id, *outcome)?;
+                self.outcome(id, *outcome);
             }
             Event::Replayed { id, .. } => {
                 let known = self.message(id);
@@ -402,8 +402,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn outcome(&mut self, id: &str, outcome: Reply) -> Result<(), Violation> {
-        let max = self.plan.max_attempts;
+    fn outcome(&mut self, id: &str, outcome: Reply) {
         let known = self.message(id);
         match outcome {
             Reply::Unknown => known.ambiguous += 1,
@@ -411,11 +410,6 @@ impl Checker<'_> {
             Reply::Permanent => known.permanent += 1,
             Reply::Ok | Reply::Unavailable => {}
         }
-        if known.transient > max + known.ambiguous {
-            let detail = format!("{id} failed {} times, {max} are allowed", known.transient);
-            return broken("G11 attempts are bounded", detail);
-        }
-        Ok(())
     }
 
     fn row(&mut self, id: &str, state: State) -> Result<(), Violation> {
@@ -447,6 +441,11 @@ impl Checker<'_> {
                     "G11 dead is not delivered",
                     format!("{id} is dead, skipped and published"),
                 );
+            }
+            let max = self.plan.max_attempts;
+            if known.transient > max + known.ambiguous {
+                let detail = format!("{id} failed {} times, {max} are allowed", known.transient);
+                return broken("G11 attempts are bounded", detail);
             }
             if known.accepted > 1 + known.ambiguous {
                 let detail = format!(

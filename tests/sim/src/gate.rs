@@ -192,7 +192,11 @@ impl Store for GatedStore {
         self.history.add(Event::Released {
             process: self.process,
             instance: request.instance,
-            partitions: request.partitions.iter().map(|(p, _)| *p).collect(),
+            partitions: request
+                .partitions
+                .iter()
+                .map(|grant| grant.partition)
+                .collect(),
             leave: request.leave,
         });
         self.after().await

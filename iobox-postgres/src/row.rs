@@ -1,0 +1,131 @@
+//! The row: what columns decode to.
+
+use std::time::{Duration, SystemTime};
+
+use iobox_core::{
+    Error, Result,
+    message::{Headers, Message, MessageId, OrderingKey, Origin, Topic},
+    partition::Partition,
+    store::{Aside, Body, Entry, Pending, Revision, Seq, State},
+};
+use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
+
+use crate::error::from_sqlx;
+
+/// A fetched row.
+pub(crate) enum FetchedRow {
+    /// It may run.
+    Pending(Pending),
+    /// It must be set aside.
+    Aside(Aside),
+    /// It says that its partition holds more.
+    More(Partition),
+}
+
+/// Reads a column by its place.
+pub(crate) fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    row: &'r PgRow,
+    at: usize,
+) -> Result<T> {
+    row.try_get(at)
+        .map_err(|source| from_sqlx("reading a row", source))
+}
+
+/// A partition as tables keep it.
+pub(crate) fn partition(number: i16) -> Result<Partition> {
+    u8::try_from(number)
+        .map(Partition::new)
+        .map_err(|_| Error::corrupt("a stored partition is not in 0 to 255"))
+}
+
+/// Microseconds as tables count them; what lies in the past counts as none.
+pub(crate) fn duration(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// A number that a table keeps with a sign that it never has.
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+/// Decodes a row of a fetch.
+pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
+    let partition = partition(get(row, 1)?)?;
+    let Some(aside) = get::<Option<bool>>(row, 0)? else {
+        return Ok(FetchedRow::More(partition));
+    };
+    let seq = Seq(get(row, 2)?);
+    let revision = Revision(get(row, 3)?);
+    let attempt = count(get(row, 4)?);
+    let key = get::<Option<String>>(row, 5)?.map(OrderingKey::stored);
+    if aside {
+        return Ok(FetchedRow::Aside(Aside {
+            partition,
+            seq,
+            revision,
+            attempt,
+            key: key.ok_or_else(|| Error::internal("a row without a key is set aside"))?,
+        }));
+    }
+    Ok(FetchedRow::Pending(Pending {
+        partition,
+        seq,
+        revision,
+        attempt,
+        crashes: count(get(row, 6)?),
+        uncertain: get(row, 7)?,
+        alone: get(row, 8)?,
+        suspect: get(row, 9)?,
+        size: usize::try_from(get::<i32>(row, 10)?).unwrap_or(0),
+        age: duration(get(row, 11)?),
+        body: body(origin, row, [12, 13, 14, 15], key.as_ref()),
+        key,
+    }))
+}
+
+/// The message of the columns id, topic, headers and payload, or why there is none.
+fn body(origin: Origin, row: &PgRow, columns: [usize; 4], key: Option<&OrderingKey>) -> Body {
+    let decode = || -> Result<Message> {
+        let [id, topic, headers, payload] = columns;
+        let key = key.map(|key| OrderingKey::new(key.as_str())).transpose()?;
+        Ok(Message::new(
+            origin,
+            MessageId::new(get::<&str>(row, id)?)?,
+            Topic::new(get::<&str>(row, topic)?)?,
+            key,
+            Headers::from_json(get(row, headers)?)?,
+            get::<Vec<u8>>(row, payload)?.into(),
+        ))
+    };
+    match decode() {
+        Ok(message) => Body::Message(message),
+        // The sentences of these errors name fields and bounds, never content.
+        Err(error) => Body::Corrupt(error.to_string()),
+    }
+}
+
+/// Decodes a row of a listing, and of a single message when it has the origin to make one.
+pub(crate) fn entry(row: &PgRow, origin: Option<Origin>) -> Result<Entry> {
+    let state = State::from_code(get(row, 3)?)
+        .ok_or_else(|| Error::corrupt("a stored state is not one of the known codes"))?;
+    let mut entry = Entry::new(
+        get(row, 0)?,
+        partition(get(row, 1)?)?,
+        Seq(get(row, 2)?),
+        state,
+        get(row, 4)?,
+        time(get(row, 10)?),
+    );
+    entry.key = get::<Option<String>>(row, 5)?.map(OrderingKey::stored);
+    entry.attempt = count(get(row, 6)?);
+    entry.uncertain = get(row, 7)?;
+    entry.halts = get(row, 8)?;
+    entry.reason = get(row, 9)?;
+    entry.settled_at = get::<Option<i64>>(row, 11)?.map(time);
+    entry.body = origin.map(|origin| body(origin, row, [0, 4, 12, 13], entry.key.as_ref()));
+    Ok(entry)
+}
+
+fn time(micros: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + duration(micros)
+}

@@ -1,0 +1,302 @@
+//! Statements of administration, and of opening.
+
+use super::{Names, Statement};
+
+/// What the store is. By primary keys; no locks.
+const META: &str = "
+select meta.origin::text, meta.partitions,
+  (select max(version) from {migration})::integer as version,
+  pg_catalog.current_setting('server_encoding') as encoding
+from {meta} as meta
+";
+
+/// Counts rows that are not settled, each state by its own partial index: `message_pending`,
+/// `message_due`, `message_blocker` (waiting rows have a key) and `message_dead`.
+const COUNTS: &str = "
+select
+  (select count(*) from {message} where state = 0),
+  (select count(*) from {message} where state = 1),
+  (select count(*) from {message} where state = 2 and key is not null),
+  (select count(*) from {message} where state = 3),
+  (select count(*) from (
+    select distinct b.partition, b.key from {message} as b where {blocks} and b.state = 3
+  ) as halted),
+  (select (extract(epoch from {clock}() - least(
+    (select min(enqueued_at) from {message} where state = 0),
+    (select min(enqueued_at) from {message} where state = 1),
+    (select min(enqueued_at) from {message} where state = 2 and key is not null)
+  )) * 1000000)::bigint)
+";
+
+/// Who works which partition: `$1` queue. By the primary key.
+const PARTITIONS: &str = "
+select partition, owner::text, epoch from {partition} where queue = $1 order by partition
+";
+
+/// Who is alive: `$1` queue. By the primary key.
+const INSTANCES: &str = "
+select id::text, in_flight,
+  (extract(epoch from now.at - started) * 1000000)::bigint,
+  (extract(epoch from expires - now.at) * 1000000)::bigint
+from {instance} cross join (select {clock}() as at offset 0) as now
+where queue = $1
+order by started, id
+";
+
+/// Rows of the states `$1` in the partitions `$2`, of topic `$3` and key `$4` if given, behind seq
+/// `$5`, at most `$6`, by seq. Each state by its own partial index (done and discarded: the
+/// primary key), at most `$6` rows of each partition; a state that is not asked for costs nothing.
+macro_rules! matching {
+    () => {
+        "
+select m.partition, m.seq, m.state, m.revision, m.key
+from unnest($2::smallint[]) as p (number)
+cross join lateral (
+  (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
+    where m.partition = p.number and m.state = 0
+    and 0 = any ($1::smallint[]) and ($3::text is null or m.topic = $3)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+  union all
+  (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
+    where m.partition = p.number and m.state = 1
+    and 1 = any ($1::smallint[]) and ($3::text is null or m.topic = $3)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+  union all
+  (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
+    where m.partition = p.number and m.state = 2
+    and m.key is not null
+    and 2 = any ($1::smallint[]) and ($3::text is null or m.topic = $3)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+  union all
+  (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
+    where m.partition = p.number and m.state = 3
+    and 3 = any ($1::smallint[]) and ($3::text is null or m.topic = $3)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+  union all
+  (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
+    where m.partition = p.number and m.state in (4, 5)
+    and m.state = any ($1::smallint[]) and $1::smallint[] && array[4, 5]::smallint[]
+    and ($3::text is null or m.topic = $3)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+) as m
+order by m.seq
+limit $6
+"
+    };
+}
+
+/// Rows with an id: `$1` states, `$2` id, `$3` the most rows, by seq. By the index `message_id`.
+macro_rules! with_id {
+    () => {
+        "
+select m.partition, m.seq, m.state, m.revision, m.key
+from {message} as m
+where m.id = $2 and m.state = any ($1::smallint[])
+order by m.seq
+limit $3
+"
+    };
+}
+
+/// Done rows that were settled since a time: `$1` states, `$2` microseconds since 1970, `$3` the
+/// most rows, by seq. By the index `message_settled`.
+macro_rules! settled_since {
+    () => {
+        "
+select m.partition, m.seq, m.state, m.revision, m.key
+from {message} as m
+where m.state = 4 and m.state = any ($1::smallint[])
+  and m.settled_at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
+order by m.seq
+limit $3
+"
+    };
+}
+
+/// Puts chosen rows back. The last but one parameter is the most rows but one, the last whether
+/// nothing is to be changed. A row that somebody changed since the snapshot is left alone: its
+/// revision is another one. Rows of a key that come after a chosen one and are done already are
+/// found by one pass over the primary key behind the oldest chosen row of each partition.
+fn replay(select: &str, limit: &str, dry: &str) -> String {
+    format!(
+        "
+with picked as materialized ({select}), chosen as materialized (
+  select * from picked order by seq limit {limit} - 1
+), oldest as materialized (
+  select partition, min(seq) as seq from chosen where key is not null group by partition
+), done as materialized (
+  select m.partition, m.key, max(m.seq) as seq
+  from oldest as o
+  join {{message}} as m on m.partition = o.partition and m.seq > o.seq
+  where m.state = 4 and (m.key in (select key from chosen)) is true
+  group by m.partition, m.key
+), number as materialized (
+  select pg_catalog.nextval('{{replay_seq}}') as n
+  where not {dry} and exists (select from chosen)
+), changed as (
+  update {{message}} as m
+  set state = 0, revision = m.revision + 1, attempt = 0, crashes = 0, suspect = false,
+    alone = false, halts = false, due_at = null, settled_at = null, absorbed = false,
+    replay = (select n from number)
+  from chosen as c
+  where not {dry} and m.partition = c.partition and m.seq = c.seq and m.revision = c.revision
+    and m.state = c.state
+  returning m.seq
+)
+select
+  (select n from number),
+  case when {dry} then (select count(*) from chosen) else (select count(*) from changed) end,
+  (select count(*) from chosen as c
+    join done as d on d.partition = c.partition and d.key = c.key and d.seq > c.seq),
+  (select count(*) from picked) = {limit}
+"
+    )
+}
+
+/// Closes chosen rows; parameters as for a replay.
+fn discard(select: &str, limit: &str, dry: &str) -> String {
+    format!(
+        "
+with picked as materialized ({select}), chosen as materialized (
+  select * from picked order by seq limit {limit} - 1
+), changed as (
+  update {{message}} as m
+  set state = 5, revision = m.revision + 1, halts = false, suspect = false, due_at = null,
+    settled_at = (select {{clock}}())
+  from chosen as c
+  where not {dry} and m.partition = c.partition and m.seq = c.seq and m.revision = c.revision
+    and m.state = c.state
+  returning m.seq
+)
+select
+  case when {dry} then (select count(*) from chosen) else (select count(*) from changed) end,
+  (select count(*) from picked) = {limit}
+"
+    )
+}
+
+/// A page of rows: parameters as for the matching rows. Read again by the primary key.
+const LIST: &str = concat!(
+    "select m.id, m.partition, m.seq, m.state, m.topic, m.key, m.attempt, m.uncertain, m.halts,
+  m.reason,
+  (extract(epoch from m.enqueued_at) * 1000000)::bigint,
+  (extract(epoch from m.settled_at) * 1000000)::bigint
+from (",
+    matching!(),
+    ") as c
+join {message} as m on m.partition = c.partition and m.seq = c.seq
+order by m.seq
+"
+);
+
+/// One row with its payload: `$1` id. By the index `message_id`; the newest if an id came twice.
+const GET: &str = "
+select m.id, m.partition, m.seq, m.state, m.topic, m.key, m.attempt, m.uncertain, m.halts,
+  m.reason,
+  (extract(epoch from m.enqueued_at) * 1000000)::bigint,
+  (extract(epoch from m.settled_at) * 1000000)::bigint,
+  m.headers, m.payload
+from {message} as m
+where m.id = $1
+order by m.seq desc
+limit 1
+";
+
+/// How far a replay got: `$1` its number. By the index `message_replay`.
+const PROGRESS: &str = "
+select
+  count(*) filter (where state in (0, 1, 2)),
+  count(*) filter (where state = 4),
+  count(*) filter (where state = 4 and absorbed),
+  count(*) filter (where state = 3)
+from {message}
+where replay = $1
+";
+
+/// Removes what was settled longer ago than `$1` microseconds, at most `$2` rows, oldest first. By
+/// the index `message_settled`; a row that somebody holds is left for the next time.
+const PURGE: &str = "
+with old as materialized (
+  select m.ctid as tid from {message} as m
+  where m.state in (4, 5)
+    and m.settled_at < (select {clock}() - $1::bigint * interval '1 microsecond')
+  order by m.settled_at
+  limit $2
+  for update skip locked
+)
+delete from {message} as m using old where m.ctid = old.tid and m.state in (4, 5)
+";
+
+/// Forgets ids that were claimed longer ago than `$1` microseconds and whose messages are gone, at
+/// most `$2`. By the indexes `id_enqueued` and `message_id`.
+const PURGE_IDS: &str = "
+with old as materialized (
+  select known.id from {id} as known
+  where known.enqueued_at < (select {clock}() - $1::bigint * interval '1 microsecond')
+    and not exists (select from {message} as m where m.id = known.id)
+  order by known.enqueued_at
+  limit $2
+  for update skip locked
+)
+delete from {id} as known using old where known.id = old.id
+";
+
+/// The statements for one way to select rows.
+#[derive(Debug)]
+pub(crate) struct SelectionSql {
+    pub(crate) replay: Statement,
+    pub(crate) discard: Statement,
+}
+
+impl SelectionSql {
+    fn new(names: &Names, select: &str, limit: &str, dry: &str) -> Self {
+        Self {
+            replay: Statement::new(names, &replay(select, limit, dry)),
+            discard: Statement::new(names, &discard(select, limit, dry)),
+        }
+    }
+}
+
+/// The statements of administration.
+#[derive(Debug)]
+pub(crate) struct AdminSql {
+    pub(crate) meta: Statement,
+    pub(crate) counts: Statement,
+    pub(crate) partitions: Statement,
+    pub(crate) instances: Statement,
+    pub(crate) list: Statement,
+    pub(crate) get: Statement,
+    /// States, id, limit, dry.
+    pub(crate) one: SelectionSql,
+    /// States, partitions, topic, key, after, limit, dry.
+    pub(crate) matching: SelectionSql,
+    /// States, microseconds, limit, dry.
+    pub(crate) settled_since: SelectionSql,
+    pub(crate) progress: Statement,
+    pub(crate) purge: Statement,
+    pub(crate) purge_ids: Statement,
+}
+
+impl AdminSql {
+    /// The script of the migrations, whose names are filled in already.
+    pub(crate) fn script(names: &Names, text: &str) -> Statement {
+        Statement::new(names, text)
+    }
+
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            meta: Statement::new(names, META),
+            counts: Statement::new(names, COUNTS),
+            partitions: Statement::new(names, PARTITIONS),
+            instances: Statement::new(names, INSTANCES),
+            list: Statement::new(names, LIST),
+            get: Statement::new(names, GET),
+            one: SelectionSql::new(names, with_id!(), "$3", "$4"),
+            matching: SelectionSql::new(names, matching!(), "$6", "$7"),
+            settled_since: SelectionSql::new(names, settled_since!(), "$3", "$4"),
+            progress: Statement::new(names, PROGRESS),
+            purge: Statement::new(names, PURGE),
+            purge_ids: Statement::new(names, PURGE_IDS),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The statements: all of them, named, made once for one schema and prefix.
+//!
+//! A statement is written with `{table}` for the qualified and quoted name of a table; each one
+//! says which index it reads by and which locks it takes. Identifiers were checked before they come
+//! here, and nothing else is ever put into a statement: this is the one place that says so to sqlx.
+
+mod admin;
+mod enqueue;
+mod fetch;
+mod lease;
+mod names;
+mod settle;
+mod wake;
+
+use std::{fmt, sync::Arc};
+
+use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
+
+pub(crate) use admin::{AdminSql, SelectionSql};
+pub(crate) use enqueue::EnqueueSql;
+pub(crate) use fetch::FetchSql;
+pub(crate) use lease::LeaseSql;
+pub(crate) use names::Names;
+pub(crate) use settle::SettleSql;
+pub(crate) use wake::WakeSql;
+
+/// One statement, ready to be sent.
+#[derive(Clone)]
+pub(crate) struct Statement(Arc<str>);
+
+impl Statement {
+    fn new(names: &Names, template: &str) -> Self {
+        Self(names.fill(template).into())
+    }
+
+    /// The statement as a prepared query.
+    pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))
+    }
+
+    /// Sends the text as it is, with several statements in it, on a connection outside of a pool.
+    pub(crate) fn raw(&self) -> sqlx::RawSql {
+        sqlx::raw_sql(AssertSqlSafe(Arc::clone(&self.0)))
+    }
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Statement")
+    }
+}
+
+/// All statements of a store.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) admin: AdminSql,
+    pub(crate) enqueue: EnqueueSql,
+    pub(crate) fetch: FetchSql,
+    pub(crate) lease: LeaseSql,
+    pub(crate) settle: SettleSql,
+}
+
+impl Sql {
+    pub(crate) fn new(names: &Names) -> Self {
+        Self {
+            admin: AdminSql::new(names),
+            enqueue: EnqueueSql::new(names),
+            fetch: FetchSql::new(names),
+            lease: LeaseSql::new(names),
+            settle: SettleSql::new(names),
+        }
+    }
+}

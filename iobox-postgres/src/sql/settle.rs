@@ -1,0 +1,117 @@
+//! Statements of settling.
+
+use super::{Names, Statement};
+
+/// The fence, shared by both statements below. `$1` queue, `$2` partitions, `$3` the epochs under
+/// which the caller holds them.
+///
+/// Locks the partition rows FOR SHARE in order, the order of acquisition, before any message is
+/// changed: the changes join its result. A row that an acquisition was changing is waited for and
+/// checked again, and falls out when its epoch is another one now.
+macro_rules! fence {
+    () => {
+        "
+with fence as materialized (
+  select p.partition from {partition} as p
+  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
+    on h.partition = p.partition and h.epoch = p.epoch
+  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
+  order by p.partition
+  for share of p
+)"
+    };
+}
+
+/// What both statements return: partitions whose fence held, and which inputs were applied.
+macro_rules! outcome {
+    () => {
+        "
+select
+  array(select partition from fence) as held,
+  array(select ord from changed) as applied
+"
+    };
+}
+
+/// Settles messages that were executed. After the fence: `$4` partitions, `$5` seqs, `$6`
+/// revisions, `$7` attempts, `$8` whether the broker knew them. Rows by the primary key, in the
+/// order of the input; each is locked by its update.
+const DONE: &str = concat!(
+    fence!(),
+    ", changed as (
+  update {message} as m
+  set state = 4, revision = m.revision + 1, attempt = i.attempt, absorbed = i.duplicate,
+    settled_at = (select {clock}()), due_at = null, suspect = false, alone = false, crashes = 0
+  from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::boolean[])
+    with ordinality as i (partition, seq, revision, attempt, duplicate, ord)
+  join fence as f on f.partition = i.partition
+  where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
+    and m.state in (0, 1)
+  returning i.ord
+)",
+    outcome!()
+);
+
+/// Settles anything. As above, then `$8` what to record (0 done, 1 retry, 2 unknown, 3 dead,
+/// 4 wait, 5 suspect, 6 clear), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
+/// is recorded (absorbed, alone, halts), `$12` crashes.
+const ANY: &str = concat!(
+    fence!(),
+    ", now as materialized (
+  select {clock}() as at
+), changed as (
+  update {message} as m
+  set
+    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3 when 4 then 2
+      else m.state end,
+    revision = m.revision + 1,
+    attempt = i.attempt,
+    due_at = case
+      when i.what in (1, 2) then now.at + i.after * interval '1 microsecond'
+      when i.what in (5, 6) then m.due_at end,
+    settled_at = case when i.what in (0, 3) then now.at end,
+    reason = case when i.what in (1, 2, 3) then i.reason else m.reason end,
+    uncertain = m.uncertain or i.what = 2,
+    alone = case when i.what = 2 then i.flag else m.alone and i.what > 3 end,
+    suspect = case when i.what = 5 then true else m.suspect and i.what = 4 end,
+    crashes = case when i.what in (5, 6) then i.crashes when i.what = 4 then m.crashes else 0 end,
+    halts = i.what = 3 and i.flag and m.key is not null,
+    absorbed = i.what = 0 and i.flag
+  from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::smallint[],
+      $9::bigint[], $10::text[], $11::boolean[], $12::integer[])
+    with ordinality
+    as i (partition, seq, revision, attempt, what, after, reason, flag, crashes, ord)
+  join fence as f on f.partition = i.partition
+  cross join now
+  where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
+    and m.state in (0, 1) and (i.what <> 4 or m.key is not null)
+  returning i.ord
+)",
+    outcome!()
+);
+
+/// Looks at rows to which a settlement did not apply, in a snapshot of its own: `$1` partitions,
+/// `$2` seqs. By the primary key.
+const LOOK: &str = "
+select i.ord, m.revision, m.state, m.suspect
+from unnest($1::smallint[], $2::bigint[]) with ordinality as i (partition, seq, ord)
+join {message} as m on m.partition = i.partition and m.seq = i.seq
+";
+
+/// The statements of settling.
+#[derive(Debug)]
+pub(crate) struct SettleSql {
+    pub(crate) done: Statement,
+    pub(crate) any: Statement,
+    pub(crate) look: Statement,
+}
+
+impl SettleSql {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            done: Statement::new(names, DONE),
+            any: Statement::new(names, ANY),
+            look: Statement::new(names, LOOK),
+        }
+    }
+}

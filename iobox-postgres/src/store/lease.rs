@@ -1,0 +1,131 @@
+//! Leases: renewing on a connection of its own, acquiring and releasing in one statement each.
+
+use std::time::Duration;
+
+use iobox_core::{
+    Error, Result,
+    store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
+};
+
+use super::{PostgresStore, micros, name};
+use crate::{
+    error::from_sqlx,
+    row::{get, partition},
+};
+
+/// How often an acquisition looks again when everything that is free is locked.
+const MISSED_MAX: usize = 20;
+/// How long it waits between two looks.
+const MISSED_PAUSE: Duration = Duration::from_millis(5);
+
+impl PostgresStore {
+    pub(super) async fn renew_instance(&self, request: &RenewRequest) -> Result<Renewed> {
+        let statement = if request.register {
+            &self.sql.lease.register
+        } else {
+            &self.sql.lease.renew
+        };
+        let query = statement
+            .query()
+            .bind(name(&request.queue)?)
+            .bind(request.instance.to_string())
+            .bind(micros(request.ttl))
+            .bind(i32::try_from(request.in_flight).unwrap_or(i32::MAX));
+        let mut slot = self.renewals.lock().await;
+        // Taken out of the slot while it is used: after an error, or when this future is dropped in
+        // the middle, the connection goes with it and the next renewal opens another.
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.connector.connect().await?,
+        };
+        let done = query
+            .execute(&mut connection)
+            .await
+            .map_err(|source| from_sqlx("renewing", source))?;
+        *slot = Some(connection);
+        Ok(match done.rows_affected() {
+            0 => Renewed::Gone,
+            _ => Renewed::Alive,
+        })
+    }
+
+    /// Acquires, and looks again for a moment when all that is free is locked: by a settle of the
+    /// last owner, which ends at once, or by another taker.
+    pub(super) async fn acquire_partitions(&self, request: &AcquireRequest) -> Result<Acquired> {
+        for _ in 0..MISSED_MAX {
+            let (acquired, missed) = self.acquire_once(request).await?;
+            if !missed {
+                return Ok(acquired);
+            }
+            tokio::time::sleep(MISSED_PAUSE).await;
+        }
+        self.acquire_once(request)
+            .await
+            .map(|(acquired, _)| acquired)
+    }
+
+    async fn acquire_once(&self, request: &AcquireRequest) -> Result<(Acquired, bool)> {
+        let held: Vec<i16> = request
+            .held
+            .iter()
+            .map(|partition| i16::from(partition.number()))
+            .collect();
+        let rows = self
+            .sql
+            .lease
+            .acquire
+            .query()
+            .bind(name(&request.queue)?)
+            .bind(request.instance.to_string())
+            .bind(held)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| from_sqlx("acquiring", source))?;
+        let Some(first) = rows.first() else {
+            return Ok((Acquired::Gone, false));
+        };
+        let share = u16::try_from(get::<i64>(first, 0)?)
+            .map_err(|_| Error::internal("the share is not a number of partitions"))?;
+        let missed: bool = get(first, 4)?;
+        let mut granted = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // One row without a partition says that nothing was got.
+            if let Some(number) = get::<Option<i16>>(row, 1)? {
+                granted.push(Grant {
+                    partition: partition(number)?,
+                    epoch: Epoch(get(row, 2)?),
+                    abandoned: get(row, 3)?,
+                });
+            }
+        }
+        let missed = missed && granted.is_empty();
+        Ok((Acquired::Share { share, granted }, missed))
+    }
+
+    pub(super) async fn release_partitions(&self, request: &ReleaseRequest) -> Result<()> {
+        let (numbers, epochs): (Vec<i16>, Vec<i64>) = request
+            .partitions
+            .iter()
+            .map(|grant| (i16::from(grant.partition.number()), grant.epoch.0))
+            .unzip();
+        let abandoned: Vec<bool> = request
+            .partitions
+            .iter()
+            .map(|grant| grant.abandoned)
+            .collect();
+        self.sql
+            .lease
+            .release
+            .query()
+            .bind(name(&request.queue)?)
+            .bind(request.instance.to_string())
+            .bind(numbers)
+            .bind(epochs)
+            .bind(request.leave)
+            .bind(abandoned)
+            .execute(&self.pool)
+            .await
+            .map_err(|source| from_sqlx("releasing", source))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! Settling: one fenced statement for a batch.
+
+use std::collections::{HashMap, HashSet};
+
+use iobox_core::{
+    Result,
+    partition::Partition,
+    store::{Change, Mark, Seq, Settled, Settlement, State, Verdict},
+};
+
+use super::{PostgresStore, micros};
+use crate::{error::from_sqlx, row::get};
+
+/// The longest reason that is kept, in bytes.
+const REASON_MAX: usize = 1_000;
+
+impl PostgresStore {
+    pub(super) async fn settle_all(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        let mut results = vec![None; settlements.len()];
+        let mut left: Vec<usize> = (0..settlements.len()).collect();
+        // A statement changes each row once and knows one epoch of each partition: what comes
+        // second goes into a second statement.
+        while !left.is_empty() {
+            let mut seen = HashSet::new();
+            let mut epochs = HashMap::new();
+            let (mut round, later): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|&at| {
+                settlements.get(at).is_some_and(|s| {
+                    *epochs.entry(s.partition).or_insert(s.epoch) == s.epoch
+                        && seen.insert(place(s))
+                })
+            });
+            // Rows are locked in this order.
+            round.sort_unstable_by_key(|&at| settlements.get(at).map(place));
+            let batch: Vec<&Settlement> =
+                round.iter().filter_map(|&at| settlements.get(at)).collect();
+            for (at, settled) in round.iter().zip(self.settle_batch(&batch).await?) {
+                if let Some(result) = results.get_mut(*at) {
+                    *result = Some(settled);
+                }
+            }
+            left = later;
+        }
+        Ok(results
+            .into_iter()
+            .map(|settled| settled.unwrap_or(Settled::Superseded))
+            .collect())
+    }
+
+    async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Settled>> {
+        let columns = Columns::new(batch);
+        let statement = if columns.all_done {
+            &self.sql.settle.done
+        } else {
+            &self.sql.settle.any
+        };
+        let query = statement
+            .query()
+            .bind("outbox")
+            .bind(columns.fence)
+            .bind(columns.epochs)
+            .bind(columns.partitions)
+            .bind(columns.seqs)
+            .bind(columns.revisions)
+            .bind(columns.attempts);
+        let query = if columns.all_done {
+            query.bind(columns.flags)
+        } else {
+            query
+                .bind(columns.what)
+                .bind(columns.after)
+                .bind(columns.reasons)
+                .bind(columns.flags)
+                .bind(columns.crashes)
+        };
+        let row = query
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| from_sqlx("settling", source))?;
+        let held: HashSet<i16> = get::<Vec<i16>>(&row, 0)?.into_iter().collect();
+        let applied: HashSet<i64> = get::<Vec<i64>>(&row, 1)?.into_iter().collect();
+
+        let mut results = Vec::with_capacity(batch.len());
+        let mut open = Vec::new();
+        for (at, (ord, settlement)) in (1_i64..).zip(batch).enumerate() {
+            results.push(if !held.contains(&number(settlement.partition)) {
+                Settled::LeaseLost
+            } else if applied.contains(&ord) {
+                Settled::Applied
+            } else {
+                open.push(at);
+                Settled::Superseded
+            });
+        }
+        if !open.is_empty() {
+            self.recognise(batch, &open, &mut results).await?;
+        }
+        Ok(results)
+    }
+
+    /// Finds out which of the settlements that did not apply are already recorded, by an earlier
+    /// call of ours whose reply was lost.
+    async fn recognise(
+        &self,
+        batch: &[&Settlement],
+        open: &[usize],
+        results: &mut [Settled],
+    ) -> Result<()> {
+        let asked: Vec<(usize, &Settlement)> = open
+            .iter()
+            .filter_map(|&at| Some((at, *batch.get(at)?)))
+            .collect();
+        let (partitions, seqs): (Vec<i16>, Vec<i64>) = asked
+            .iter()
+            .map(|(_, settlement)| (number(settlement.partition), settlement.seq.0))
+            .unzip();
+        let rows = self
+            .sql
+            .settle
+            .look
+            .query()
+            .bind(partitions)
+            .bind(seqs)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|source| from_sqlx("looking at settled messages", source))?;
+        for row in &rows {
+            let ord: i64 = get(row, 0)?;
+            let found = usize::try_from(ord - 1).ok().and_then(|ord| asked.get(ord));
+            if let Some((at, settlement)) = found
+                && get::<i32>(row, 1)? == settlement.revision.next().0
+                && is_result_of(
+                    &settlement.change,
+                    State::from_code(get(row, 2)?),
+                    get(row, 3)?,
+                )
+                && let Some(result) = results.get_mut(*at)
+            {
+                *result = Settled::Applied;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place(settlement: &Settlement) -> (Partition, Seq) {
+    (settlement.partition, settlement.seq)
+}
+
+fn number(partition: Partition) -> i16 {
+    i16::from(partition.number())
+}
+
+/// Whether a row in this state looks as if `change` had just been applied.
+fn is_result_of(change: &Change, state: Option<State>, suspect: bool) -> bool {
+    let open = matches!(state, Some(State::Pending | State::Retrying));
+    match change {
+        Change::Verdict(Verdict::Done { .. }) => state == Some(State::Done),
+        Change::Verdict(Verdict::Retry { .. } | Verdict::Unknown { .. }) => {
+            state == Some(State::Retrying)
+        }
+        Change::Verdict(Verdict::Dead { .. }) => state == Some(State::Dead),
+        Change::Mark(Mark::Wait) => state == Some(State::Waiting),
+        Change::Mark(Mark::Suspect { .. }) => open && suspect,
+        Change::Mark(Mark::Clear { .. }) => open && !suspect,
+    }
+}
+
+/// A batch as the arrays of the statements.
+#[derive(Default)]
+struct Columns {
+    all_done: bool,
+    fence: Vec<i16>,
+    epochs: Vec<i64>,
+    partitions: Vec<i16>,
+    seqs: Vec<i64>,
+    revisions: Vec<i32>,
+    attempts: Vec<i32>,
+    what: Vec<i16>,
+    after: Vec<i64>,
+    reasons: Vec<Option<String>>,
+    flags: Vec<bool>,
+    crashes: Vec<i32>,
+}
+
+impl Columns {
+    fn new(batch: &[&Settlement]) -> Self {
+        let mut columns = Self {
+            all_done: batch
+                .iter()
+                .all(|s| matches!(s.change, Change::Verdict(Verdict::Done { .. }))),
+            ..Self::default()
+        };
+        let mut fences = HashSet::new();
+        for settlement in batch {
+            if fences.insert((settlement.partition, settlement.epoch)) {
+                columns.fence.push(number(settlement.partition));
+                columns.epochs.push(settlement.epoch.0);
+            }
+            columns.push(settlement);
+        }
+        columns
+    }
+
+    fn push(&mut self, settlement: &Settlement) {
+        self.partitions.push(number(settlement.partition));
+        self.seqs.push(settlement.seq.0);
+        self.revisions.push(settlement.revision.0);
+        self.attempts.push(count(settlement.attempt));
+        let (what, after, reason, flag, crashes) = match &settlement.change {
+            Change::Verdict(Verdict::Done { duplicate }) => (0, 0, None, *duplicate, 0),
+            Change::Verdict(Verdict::Retry { after, reason }) => {
+                (1, micros(*after), Some(reason), false, 0)
+            }
+            Change::Verdict(Verdict::Unknown {
+                after,
+                reason,
+                alone,
+            }) => (2, micros(*after), Some(reason), *alone, 0),
+            Change::Verdict(Verdict::Dead { reason, halts }) => (3, 0, Some(reason), *halts, 0),
+            Change::Mark(Mark::Wait) => (4, 0, None, false, 0),
+            Change::Mark(Mark::Suspect { crashes }) => (5, 0, None, false, *crashes),
+            Change::Mark(Mark::Clear { crashes }) => (6, 0, None, false, *crashes),
+        };
+        self.flags.push(flag);
+        if !self.all_done {
+            self.what.push(what);
+            self.after.push(after);
+            self.reasons.push(reason.map(|reason| cut(reason)));
+            self.crashes.push(count(crashes));
+        }
+    }
+}
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Cuts a reason at the longest that is kept, between two characters, and takes out the one
+/// character that Postgres cannot keep.
+fn cut(reason: &str) -> String {
+    reason
+        .get(..reason.floor_char_boundary(REASON_MAX))
+        .unwrap_or_default()
+        .replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_cut_between_characters() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"ü".repeat(600)).len(), 1_000);
+        assert_eq!(cut(&format!("a{}", "ü".repeat(600))).len(), 999);
+        assert_eq!(cut("a\0b"), "a\u{fffd}b");
+    }
+}

@@ -1,0 +1,103 @@
+//! Running cases, and the list of them.
+
+use std::{sync::LazyLock, time::Duration};
+
+/// How long a case may take before it counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(300);
+
+/// A case of the suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The file that it stands in.
+    pub noun: &'static str,
+    /// Its name, a sentence.
+    pub name: &'static str,
+    /// The guarantee that it would falsify.
+    pub guarantee: &'static str,
+}
+
+/// The files of cases.
+macro_rules! files {
+    ($($noun:ident)*) => {
+        &[$((stringify!($noun), include_str!(concat!(stringify!($noun), ".rs")))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue duplicate cancel race corrupt list stats wake program);
+
+/// Runs one case on a runtime of its own, and fails it when it is stuck.
+///
+/// # Panics
+/// When the case panics or is stuck.
+pub fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        assert!(
+            tokio::time::timeout(STUCK_AFTER, case).await.is_ok(),
+            "the case is stuck: it took more than {STUCK_AFTER:?}"
+        );
+    });
+}
+
+/// Every case with its guarantee, in the order of the files.
+#[must_use]
+pub fn cases() -> &'static [Case] {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        FILES
+            .iter()
+            .flat_map(|(noun, text)| read(noun, text))
+            .collect()
+    });
+    &CASES
+}
+
+/// Reads the cases of one file: each public generic function, with its doc sentence.
+fn read(noun: &'static str, text: &str) -> Vec<Case> {
+    let mut found = Vec::new();
+    let mut doc = String::new();
+    for line in text.lines() {
+        if let Some(sentence) = line.strip_prefix("/// ") {
+            if !doc.is_empty() {
+                doc.push(' ');
+            }
+            doc.push_str(sentence);
+            continue;
+        }
+        if let Some((name, _)) = line
+            .strip_prefix("pub async fn ")
+            .and_then(|rest| rest.split_once("<H: Harness>()"))
+        {
+            found.push(Case {
+                noun,
+                name: String::from(name).leak(),
+                guarantee: std::mem::take(&mut doc).leak(),
+            });
+        }
+        doc.clear();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_runs_every_case_that_is_written() {
+        let listed: Vec<(&str, &str)> = crate::__store_table!(names).concat();
+        let written: Vec<(&str, &str)> =
+            cases().iter().map(|case| (case.noun, case.name)).collect();
+        assert_eq!(listed, written);
+    }
+
+    #[test]
+    fn every_case_states_its_guarantee() {
+        for case in cases() {
+            assert!(case.guarantee.ends_with('.'), "{case:?}");
+        }
+    }
+}
