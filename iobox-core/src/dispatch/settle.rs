@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after,
-};
+use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after};
 use crate::{
     Result,
     partition::Partition,

@@ -200,15 +200,11 @@ impl Machine {
     pub fn probed(&mut self, reply: &Result<Durability>, now: Time) {
         let ok = reply.is_ok();
         // A probe that was sent before says nothing about this step.
-        let step = self
-            .solo
-            .as_mut()
-            .filter(|solo| solo.asked)
-            .map(|solo| {
-                solo.asked = false;
-                solo.probed |= ok && solo.step == Step::ProbeBefore;
-                solo.step
-            });
+        let step = self.solo.as_mut().filter(|solo| solo.asked).map(|solo| {
+            solo.asked = false;
+            solo.probed |= ok && solo.step == Step::ProbeBefore;
+            solo.step
+        });
         if !ok && !self.breaker.is_open() {
             self.open_breaker(now);
         }

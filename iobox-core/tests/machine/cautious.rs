@@ -17,7 +17,10 @@ use crate::{
 /// Lets the last owner of every partition be one that died.
 fn abandon(store: &mut Store) {
     let dead = InstanceId::new(Uuid::from_u128(77));
-    store.owners.values_mut().for_each(|slot| *slot = (Some(dead), slot.1 + 1));
+    store
+        .owners
+        .values_mut()
+        .for_each(|slot| *slot = (Some(dead), slot.1 + 1));
 }
 
 fn of(count: usize, key: impl Fn(usize) -> String) -> Store {
@@ -43,18 +46,22 @@ fn marks(rig: &Rig) -> Vec<i64> {
 }
 
 #[test]
-fn each_of_the_first_messages_is_marked_before_it_runs_until_max_in_flight_have_settled() {
+fn each_of_the_first_messages_is_marked_before_it_runs_until_what_may_have_run_has_settled() {
     let mut store = of(12, |_| String::new());
     abandon(&mut store);
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
     rig.run(ms(100));
-    assert!(rig.ran.is_empty(), "nothing runs before its mark is recorded");
+    assert!(
+        rig.ran.is_empty(),
+        "nothing runs before its mark is recorded"
+    );
     rig.let_go(Kind::Settle);
     let mut done = 0;
     while let Some(id) = rig.in_flight().first().cloned() {
         let marked = rig.store.rows.values().filter(|row| row.suspect).count();
-        if done < 3 {
+        // What may be in flight, and what may be executed and not settled yet.
+        if done < 3 + 4 {
             assert!(rig.store.row(&id).suspect, "{id} after {done}");
             assert!(marked <= 3);
         }
@@ -65,8 +72,13 @@ fn each_of_the_first_messages_is_marked_before_it_runs_until_max_in_flight_have_
     }
     assert_eq!(done, 12);
     let marked = marks(&rig).len();
-    assert!((3..=6).contains(&marked), "{marked} marked");
-    assert!(rig.store.rows.values().all(|row| !row.suspect && row.attempt == 1));
+    assert!((7..=10).contains(&marked), "{marked} marked");
+    assert!(
+        rig.store
+            .rows
+            .values()
+            .all(|row| !row.suspect && row.attempt == 1)
+    );
 }
 
 #[test]
@@ -158,7 +170,11 @@ fn live(store: Store, deadly: &'static str) -> (Rig, u32) {
         for id in flying {
             rig.outcome(&id, ok());
         }
-        let open = rig.store.rows.values().any(|row| row.is_open() && !rig.store.is_blocked(row));
+        let open = rig
+            .store
+            .rows
+            .values()
+            .any(|row| row.is_open() && !rig.store.is_blocked(row));
         if !open || rig.now > Duration::from_secs(600) {
             return (rig, crashes);
         }
@@ -167,10 +183,26 @@ fn live(store: Store, deadly: &'static str) -> (Rig, u32) {
 
 #[test]
 fn a_message_that_kills_its_process_ends_dead_and_takes_nobody_along() {
-    let (rig, crashes) = live(of(20, |n| if n % 2 == 0 { "k".into() } else { String::new() }), "m4");
+    let (rig, crashes) = live(
+        of(20, |n| {
+            if n % 2 == 0 {
+                "k".into()
+            } else {
+                String::new()
+            }
+        }),
+        "m4",
+    );
     let row = rig.store.row("m4");
-    assert_eq!((row.state, row.halts), (State::Dead, true), "after {crashes} crashes");
-    assert!(crashes <= 4, "one unmarked, one marked, two alone: {crashes}");
+    assert_eq!(
+        (row.state, row.halts),
+        (State::Dead, true),
+        "after {crashes} crashes"
+    );
+    assert!(
+        crashes <= 4,
+        "one unmarked, one marked, two alone: {crashes}"
+    );
     assert_eq!(rig.store.count(State::Dead), 1);
     // Two of the key before it and ten without a key.
     assert_eq!(rig.store.count(State::Done), 2 + 10);
@@ -181,7 +213,11 @@ fn a_message_that_goes_alone_and_kills_its_process_ends_dead() {
     let mut store = of(3, |_| String::new());
     store.row_mut("m1").alone = true;
     let (rig, crashes) = live(store, "m1");
-    assert_eq!(rig.store.row("m1").state, State::Dead, "after {crashes} crashes");
+    assert_eq!(
+        rig.store.row("m1").state,
+        State::Dead,
+        "after {crashes} crashes"
+    );
     assert_eq!(rig.store.count(State::Done), 2);
 }
 
@@ -194,5 +230,10 @@ fn the_crash_of_a_neighbour_does_not_count() {
     rig.run(ms(20));
     assert_eq!(rig.in_flight().len(), 3);
     let rig = crash(rig, settings(), &ids);
-    assert!(rig.store.rows.values().all(|row| row.suspect && row.crashes == 0 && row.attempt == 0));
+    assert!(
+        rig.store
+            .rows
+            .values()
+            .all(|row| row.suspect && row.crashes == 0 && row.attempt == 0)
+    );
 }

@@ -49,7 +49,10 @@ fn ok_is_done_and_an_attempt() {
 fn permanent_is_dead_at_once() {
     let mut rig = one(settings(), "k");
     rig.outcome("m", permanent());
-    assert!(matches!(verdict(&rig.settled[0]), Verdict::Dead { halts: true, .. }));
+    assert!(matches!(
+        verdict(&rig.settled[0]),
+        Verdict::Dead { halts: true, .. }
+    ));
     assert_eq!(rig.settled[0].attempt, 1);
 }
 
@@ -62,7 +65,10 @@ fn transient_is_dead_after_max_attempts_and_not_before() {
         rig.outcome("m", transient());
         rig.run(ms(2_000));
     }
-    assert_eq!((rig.store.row("m").state, rig.store.row("m").attempt), (State::Dead, 4));
+    assert_eq!(
+        (rig.store.row("m").state, rig.store.row("m").attempt),
+        (State::Dead, 4)
+    );
     assert_eq!(rig.ran.len(), 4);
 }
 
@@ -71,8 +77,16 @@ fn a_transient_outcome_may_say_when_up_to_the_cap() {
     for (asked, given) in [(ms(70), ms(70)), (ms(70_000), ms(100))] {
         let mut rig = one(retrying(10, 100, 4), "k");
         let reason = String::new();
-        rig.outcome("m", Outcome::Transient { reason, after: Some(asked) });
-        assert!(matches!(verdict(&rig.settled[0]), Verdict::Retry { after, .. } if *after == given));
+        rig.outcome(
+            "m",
+            Outcome::Transient {
+                reason,
+                after: Some(asked),
+            },
+        );
+        assert!(
+            matches!(verdict(&rig.settled[0]), Verdict::Retry { after, .. } if *after == given)
+        );
     }
 }
 
@@ -99,11 +113,21 @@ fn unknown_never_dies_by_attempts_alone() {
     let row = rig.store.row("m");
     assert!(row.uncertain && row.is_open());
     assert!(row.attempt > 3, "{} attempts", row.attempt);
-    let late: Vec<Duration> = rig.settled.iter().rev().take(5).map(|s| match verdict(s) {
-        Verdict::Unknown { after, .. } => *after,
-        other => panic!("{other:?}"),
-    }).collect();
-    assert_eq!(late, vec![ms(100); 5], "beyond max attempts it goes on at maximum backoff");
+    let late: Vec<Duration> = rig
+        .settled
+        .iter()
+        .rev()
+        .take(5)
+        .map(|s| match verdict(s) {
+            Verdict::Unknown { after, .. } => *after,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        late,
+        vec![ms(100); 5],
+        "beyond max attempts it goes on at maximum backoff"
+    );
     let alarm = |event: &Event| matches!(event, Event::Unknown { alarm: true, .. });
     assert!(rig.events.iter().any(alarm));
 }
@@ -120,7 +144,10 @@ fn a_message_that_was_ever_uncertain_halts_its_key_even_under_skip() {
         }
         rig.outcome("m", permanent());
         rig.run(ms(100));
-        assert_eq!((rig.store.row("m").state, rig.store.row("m").halts), (State::Dead, halts));
+        assert_eq!(
+            (rig.store.row("m").state, rig.store.row("m").halts),
+            (State::Dead, halts)
+        );
     }
 }
 
@@ -143,7 +170,12 @@ fn a_damaged_row_is_dead_without_an_attempt_and_its_neighbours_run() {
 #[test]
 fn reasons_are_one_line_of_at_most_a_thousand_bytes() {
     let mut rig = one(settings(), "k");
-    rig.outcome("m", Outcome::Permanent { reason: "é\n".repeat(900) });
+    rig.outcome(
+        "m",
+        Outcome::Permanent {
+            reason: "é\n".repeat(900),
+        },
+    );
     let Verdict::Dead { reason, .. } = verdict(&rig.settled[0]) else {
         panic!()
     };

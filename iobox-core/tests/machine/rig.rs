@@ -16,7 +16,7 @@ use iobox_core::{
     message::{IdSource, Message},
     publisher::Durability,
     queue::Queue,
-    store::{Acquired, Fetched, FetchRequest, Renewed, Settled, Settlement},
+    store::{Acquired, FetchRequest, Fetched, Renewed, Settled, Settlement},
 };
 use uuid::Uuid;
 
@@ -330,7 +330,9 @@ impl Rig {
         self.step();
         while self.now < end {
             let deadline = self.machine.deadline(self.time()).map(Time::since_start);
-            self.now = deadline.unwrap_or(end).clamp(self.now + ms(1), end.max(self.now + ms(1)));
+            self.now = deadline
+                .unwrap_or(end)
+                .clamp(self.now + ms(1), end.max(self.now + ms(1)));
             self.step();
         }
     }

@@ -46,7 +46,11 @@ fn one_message_of_a_key_is_in_flight_at_a_time_in_queue_order() {
 fn messages_of_other_keys_and_without_a_key_go_side_by_side_up_to_max_in_flight() {
     let mut store = Store::new(2);
     for n in 0..20_u8 {
-        let key = if n % 3 == 0 { String::new() } else { n.to_string() };
+        let key = if n % 3 == 0 {
+            String::new()
+        } else {
+            n.to_string()
+        };
         store.enqueue(n % 2, &format!("m{n}"), &key, ms(0));
     }
     let mut rig = Rig::new(settings(), store);
@@ -65,7 +69,11 @@ fn memory_holds_no_more_rows_than_there_is_room_for() {
     let mut store = Store::new(4);
     for n in 0..400_u16 {
         let partition = u8::try_from(n % 4).unwrap();
-        let key = if n < 200 { format!("k{partition}") } else { String::new() };
+        let key = if n < 200 {
+            format!("k{partition}")
+        } else {
+            String::new()
+        };
         store.enqueue(partition, &format!("m{n}"), &key, ms(0));
     }
     for key in 0..4 {
@@ -86,7 +94,13 @@ fn memory_holds_no_more_rows_than_there_is_room_for() {
     rig.script(|_| Some(ok()));
     rig.let_go(Kind::Settle);
     rig.run(ms(60_000));
-    assert_eq!((rig.store.count(State::Done), rig.store.count(State::Waiting)), (200, 196));
+    assert_eq!(
+        (
+            rig.store.count(State::Done),
+            rig.store.count(State::Waiting)
+        ),
+        (200, 196)
+    );
 }
 
 proptest! {
@@ -166,7 +180,10 @@ fn a_fetch_names_exactly_the_rows_in_memory_as_held() {
         }
         let held = &rig.fetches.last().unwrap().partitions[0].held;
         for id in in_flight {
-            assert!(held.contains(&rig.store.row(&id).seq), "{id} runs and is not named");
+            assert!(
+                held.contains(&rig.store.row(&id).seq),
+                "{id} runs and is not named"
+            );
         }
     }
 }
@@ -214,10 +231,21 @@ fn a_hot_key_does_not_hide_its_partition_and_keeps_its_own_pace() {
             break;
         }
     }
-    let hot: Vec<String> = rig.ran.iter().filter(|id| id.starts_with("hot")).cloned().collect();
+    let hot: Vec<String> = rig
+        .ran
+        .iter()
+        .filter(|id| id.starts_with("hot"))
+        .cloned()
+        .collect();
     assert!(sorted(&hot), "the hot key is out of order");
-    assert!(others_done.is_some_and(|at| at < 2_000), "others after {others_done:?} ms");
-    assert!(all_done.is_some_and(|at| at < 5_000), "all after {all_done:?} ms");
+    assert!(
+        others_done.is_some_and(|at| at < 2_000),
+        "others after {others_done:?} ms"
+    );
+    assert!(
+        all_done.is_some_and(|at| at < 5_000),
+        "all after {all_done:?} ms"
+    );
 }
 
 /// Rows of a crowded key that are set aside are not overtaken by later ones that a fetch returned
@@ -305,10 +333,21 @@ fn a_row_of_a_hot_key_is_set_aside_about_once() {
                 rig.outcome(&id, ok());
             }
         }
-        let aside = rig.settled.iter().filter(|s| s.change == Change::Mark(Mark::Wait)).count();
-        assert!(aside <= total + total / 2, "{aside} of {total} with a batch of {batch}");
+        let aside = rig
+            .settled
+            .iter()
+            .filter(|s| s.change == Change::Mark(Mark::Wait))
+            .count();
+        assert!(
+            aside <= total + total / 2,
+            "{aside} of {total} with a batch of {batch}"
+        );
         let least = ms(2) * u32::try_from(total).unwrap();
-        assert!(rig.now < least + least / 4, "{:?} instead of {least:?}", rig.now);
+        assert!(
+            rig.now < least + least / 4,
+            "{:?} instead of {least:?}",
+            rig.now
+        );
         assert!(sorted(&rig.ran));
     }
 }

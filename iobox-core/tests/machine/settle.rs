@@ -74,7 +74,12 @@ fn a_settle_whose_reply_was_lost_is_repeated_unchanged() {
         assert_eq!(rig.store.row("m0").state, State::Done);
         assert_eq!(rig.store.row("m1").state, State::Retrying);
         assert_eq!(rig.store.row("m2").state, State::Dead);
-        assert!(rig.store.rows.values().all(|row| row.attempt == 1 && row.revision == 1));
+        assert!(
+            rig.store
+                .rows
+                .values()
+                .all(|row| row.attempt == 1 && row.revision == 1)
+        );
         assert_eq!(rig.machine.buffered().0, 0);
     }
 }
@@ -104,7 +109,8 @@ fn an_answer_of_the_wrong_length_settles_nothing() {
         unreachable!()
     };
     let now = rig.time();
-    rig.machine.settled(call, Ok(vec![iobox_core::store::Settled::Applied]), now);
+    rig.machine
+        .settled(call, Ok(vec![iobox_core::store::Settled::Applied]), now);
     rig.run(ms(100));
     assert_eq!(settlements(&rig.held_back(Kind::Settle)), first);
 }
@@ -119,14 +125,25 @@ fn a_lost_lease_drops_the_partition() {
     rig.step();
     // Somebody else has the first partition.
     let slot = rig.store.owners.values_mut().next().unwrap();
-    *slot = (Some(iobox_core::store::InstanceId::new(uuid::Uuid::from_u128(99))), slot.1 + 1);
-    rig.store.members.insert(slot.0.unwrap(), (ms(0), ms(60_000)));
+    *slot = (
+        Some(iobox_core::store::InstanceId::new(uuid::Uuid::from_u128(
+            99,
+        ))),
+        slot.1 + 1,
+    );
+    rig.store
+        .members
+        .insert(slot.0.unwrap(), (ms(0), ms(60_000)));
     rig.hold.insert(Kind::Acquire);
     rig.outcome("m0", ok());
     rig.run(ms(10));
     let owned: Vec<_> = rig.machine.partitions().map(|(p, _)| p.number()).collect();
     assert_eq!(owned, [1]);
-    assert!(rig.events.iter().any(|event| matches!(event, Event::LeaseLost { .. })));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::LeaseLost { .. }))
+    );
     assert_eq!(rig.store.row("m0").state, State::Pending);
     // The outcome of what is still in flight there settles nothing.
     let before = rig.settled.len();
@@ -134,7 +151,11 @@ fn a_lost_lease_drops_the_partition() {
         rig.outcome("m2", ok());
     }
     rig.run(ms(100));
-    assert!(rig.settled[before..].iter().all(|s| s.partition.number() == 1));
+    assert!(
+        rig.settled[before..]
+            .iter()
+            .all(|s| s.partition.number() == 1)
+    );
 }
 
 #[test]
@@ -148,7 +169,11 @@ fn a_superseded_row_is_dropped_and_its_followers_are_fetched_anew() {
     row.state = State::Discarded;
     row.revision += 1;
     rig.let_go(Kind::Settle);
-    assert!(rig.events.iter().any(|event| matches!(event, Event::Superseded { .. })));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::Superseded { .. }))
+    );
     rig.script(|_| Some(ok()));
     rig.run(ms(3_000));
     assert_eq!(rig.ran, ["m0", "m1", "m2"]);
@@ -163,6 +188,9 @@ fn a_settlement_carries_the_absolute_attempt() {
         rig.run(ms(100_000));
         let last = rig.settled.last().unwrap();
         assert_eq!(last.attempt, attempt);
-        assert!(matches!(last.change, Change::Verdict(Verdict::Retry { .. })));
+        assert!(matches!(
+            last.change,
+            Change::Verdict(Verdict::Retry { .. })
+        ));
     }
 }

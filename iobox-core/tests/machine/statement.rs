@@ -30,7 +30,10 @@ fn at_most_one_fetch_and_one_settle_of_a_partition_are_under_way() {
             match command {
                 Command::Fetch(_, request) => {
                     for part in &request.partitions {
-                        assert!(fetching.insert(part.partition), "two fetches of one partition");
+                        assert!(
+                            fetching.insert(part.partition),
+                            "two fetches of one partition"
+                        );
                     }
                 }
                 Command::Settle(_, settlements) => {
@@ -44,7 +47,11 @@ fn at_most_one_fetch_and_one_settle_of_a_partition_are_under_way() {
         }
         let time = rig.time();
         rig.machine.wake(Hint::Wake, time);
-        let kind = if round % 3 == 0 { Kind::Settle } else { Kind::Fetch };
+        let kind = if round % 3 == 0 {
+            Kind::Settle
+        } else {
+            Kind::Fetch
+        };
         if rig.waiting.iter().any(|command| Kind::of(command) == kind) {
             rig.answer(kind);
         }
@@ -85,7 +92,10 @@ fn rows_of_a_failed_key_that_came_before_its_settlement_are_dropped_with_it() {
     rig.hold.insert(Kind::Settle);
     rig.outcome("a0", transient());
     rig.run(ms(100));
-    assert!(rig.in_flight().is_empty(), "a1 waits for the settlement of a0");
+    assert!(
+        rig.in_flight().is_empty(),
+        "a1 waits for the settlement of a0"
+    );
     rig.let_go(Kind::Settle);
     rig.hold.insert(Kind::Fetch);
     assert!(rig.in_flight().is_empty(), "a1 waits for a0");
@@ -143,7 +153,10 @@ fn a_lost_fetch_forgets_neither_a_release_nor_a_sweep() {
     };
     rig.reply(lost(&swept));
     rig.run(ms(100));
-    assert!(sweeps(&rig.held_back(Kind::Fetch)), "the sweep that was lost is asked for again");
+    assert!(
+        sweeps(&rig.held_back(Kind::Fetch)),
+        "the sweep that was lost is asked for again"
+    );
 }
 
 #[test]
@@ -153,9 +166,20 @@ fn a_retry_is_fetched_when_it_is_due() {
     let mut rig = Rig::new(settings(), store);
     rig.run(ms(5_000));
     let after = ms(300);
-    rig.outcome("m0", iobox_core::dispatch::Outcome::Transient { reason: String::new(), after: Some(after) });
+    rig.outcome(
+        "m0",
+        iobox_core::dispatch::Outcome::Transient {
+            reason: String::new(),
+            after: Some(after),
+        },
+    );
     let failed = rig.now;
     // Fetches before it is due do not make the machine forget when it is.
     rig.run(ms(310));
-    assert_eq!(rig.in_flight(), ["m0"], "due since {:?}", rig.now - failed - after);
+    assert_eq!(
+        rig.in_flight(),
+        ["m0"],
+        "due since {:?}",
+        rig.now - failed - after
+    );
 }

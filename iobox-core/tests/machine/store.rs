@@ -25,6 +25,8 @@ pub(crate) struct Store {
     /// The places of all rows but those that are done.
     live: BTreeSet<Place>,
     pub(crate) owners: BTreeMap<Partition, (Option<InstanceId>, i64)>,
+    /// Partitions that were given back before what a dead owner may have executed was worked off.
+    pub(crate) abandoned: BTreeSet<Partition>,
     /// When each instance started and expires.
     pub(crate) members: BTreeMap<InstanceId, (Duration, Duration)>,
     next_seq: i64,
@@ -134,19 +136,31 @@ impl Store {
         let (all, live) = (self.owners.len(), ranked.len());
         let share = all / live + usize::from(rank < all % live);
         let mut granted = Vec::new();
-        for (partition, (owner, epoch)) in &mut self.owners {
-            let free = owner.is_none_or(|owner| {
-                !self.members.contains_key(&owner)
-                    || (owner == me && !request.held.contains(partition))
-            });
-            if free && granted.len() + request.held.len() < share {
-                *epoch += 1;
+        let lost = |partition: &Partition, owner: Option<InstanceId>| {
+            owner == Some(me) && !request.held.contains(partition)
+        };
+        let order = {
+            let (mine, other): (Vec<_>, Vec<_>) = self
+                .owners
+                .iter()
+                .map(|(partition, (owner, _))| (*partition, *owner))
+                .partition(|(partition, owner)| lost(partition, *owner));
+            [mine, other].concat()
+        };
+        for (partition, owner) in order {
+            let free = owner.is_none_or(|owner| !self.members.contains_key(&owner));
+            let room = granted.len() + request.held.len() < share;
+            if lost(&partition, owner) || (free && room) {
+                if owner.is_some() {
+                    self.abandoned.insert(partition);
+                }
+                let slot = self.owners.get_mut(&partition).unwrap();
+                *slot = (Some(me), slot.1 + 1);
                 granted.push(Grant {
-                    partition: *partition,
-                    epoch: Epoch(*epoch),
-                    abandoned: owner.is_some(),
+                    partition,
+                    epoch: Epoch(slot.1),
+                    abandoned: self.abandoned.contains(&partition),
                 });
-                *owner = Some(me);
             }
         }
         Acquired::Share {
@@ -156,10 +170,14 @@ impl Store {
     }
 
     pub(crate) fn release(&mut self, request: &ReleaseRequest) {
-        for (partition, epoch) in &request.partitions {
-            let slot = self.owners.get_mut(partition).unwrap();
-            if *slot == (Some(request.instance), epoch.0) {
+        for grant in &request.partitions {
+            let slot = self.owners.get_mut(&grant.partition).unwrap();
+            if *slot == (Some(request.instance), grant.epoch.0) {
                 slot.0 = None;
+                self.abandoned.remove(&grant.partition);
+                if grant.abandoned {
+                    self.abandoned.insert(grant.partition);
+                }
             }
         }
         if request.leave {
