@@ -16,6 +16,8 @@ pub(super) struct Key {
     /// Executions that ended since its partition was last fetched.
     pub(super) ended: usize,
     pub(super) share: usize,
+    /// Whether the last fetch passed over rows of it, since it had its share.
+    pub(super) passed_over: bool,
 }
 
 impl Key {
@@ -25,6 +27,7 @@ impl Key {
             aside: 0,
             ended: 0,
             share: SHARE_FIRST.min((capacity / 8).max(1)),
+            passed_over: false,
         }
     }
 
@@ -43,13 +46,19 @@ impl Key {
         self.rows.len() - self.aside
     }
 
+    /// Whether rows of it are to be fetched now that one of them goes.
+    pub(super) fn runs_low(&self) -> bool {
+        self.passed_over && self.staying().saturating_sub(1) * 2 <= self.share
+    }
+
     /// Whether it has its share.
     pub(super) fn is_full(&self) -> bool {
         self.staying() >= self.share
     }
 
-    /// Whether rows of it that were set aside should come back.
-    pub(super) fn wants_more(&self) -> bool {
-        self.staying() * 2 <= self.share
+    /// Whether rows of it that were set aside should come back, when `ahead` of them are back
+    /// already and not here yet.
+    pub(super) fn wants_more(&self, ahead: usize) -> bool {
+        (self.staying() + ahead) * 2 <= self.share
     }
 }
