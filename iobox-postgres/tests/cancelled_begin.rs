@@ -117,8 +117,8 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
         partitions: Vec::new(),
         leave: true,
     };
-    for polls in 1..=50 {
-        let settlement = [owner.settlement(&rows[polls], DONE)];
+    for (polls, row) in (1..=50).zip(&rows) {
+        let settlement = [owner.settlement(row, DONE)];
         drop(drop_after(store.fetch(&request), polls).await);
         drop(drop_after(store.settle(&settlement), polls).await);
         drop(drop_after(store.renew(&renewal), polls).await);
@@ -136,7 +136,7 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
         assert_eq!(store.settle(&settlement).await.unwrap(), [Settled::Applied]);
         let done = format!(
             "select count(*) from \"{}\".message where state = 4 and seq = {}",
-            schema.0, rows[polls].seq.0
+            schema.0, row.seq.0
         );
         assert_eq!(
             number(&mut connection().await, done).await,
