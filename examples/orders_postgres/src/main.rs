@@ -57,7 +57,7 @@ async fn main() -> Result<()> {
 
     let broker = MemoryBroker::new();
     let publisher = Arc::new(broker.clone());
-    let relay = Relay::builder::<PostgresStore, MemoryBroker>(Arc::clone(&store), publisher);
+    let relay = Relay::builder(Arc::clone(&store), publisher);
     let (stop, stopped) = oneshot::channel::<()>();
     let relay = tokio::spawn(relay.build()?.run(async { drop(stopped.await) }));
 
