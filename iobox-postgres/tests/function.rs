@@ -1,5 +1,10 @@
 //! The SQL function: the same checks, the same hash, the same rows as the Rust library.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::{collections::BTreeMap, sync::Arc};
