@@ -3,15 +3,19 @@
 //! `store.rs` and `row.rs` are a model of the store, `rig.rs` moves one machine by hand, `world.rs`
 //! runs several on a random schedule. Each other file holds the cases of one group of rules.
 
+mod plan;
 mod rig;
 mod row;
 mod store;
+mod watch;
+mod world;
 
 mod blocked;
 mod breaker;
 mod cautious;
 mod drain;
 mod lease;
+mod liveness;
 mod outcome;
 mod room;
 mod settle;
