@@ -181,7 +181,8 @@ impl World {
         machine.events().for_each(drop);
         self.watch.rested(index, machine);
         if let Some(since) = node.draining {
-            assert!(self.now < since + self.settings.grace + ms(502), "the drain takes too long");
+            let latest = since + self.settings.grace + ms(502);
+            assert!(self.now < latest.max(node.frozen + ms(2)), "the drain takes too long");
             if machine.is_drained(time) {
                 node.machine = None;
                 node.draining = None;
