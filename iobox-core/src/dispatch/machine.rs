@@ -41,6 +41,8 @@ pub struct Machine {
     pub(super) breaker: Breaker,
     pub(super) solo: Option<Solo>,
     pub(super) solo_at: Time,
+    /// The last one that ran alone.
+    pub(super) solo_last: (Partition, Seq),
     /// Rows that were unavailable and wait for a moment, by the time they are ready.
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
     /// How many executions the other side answered.
@@ -82,6 +84,7 @@ impl Machine {
             release_failures: 0,
             solo: None,
             solo_at: now,
+            solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
             answers: 0,
             drain: None,

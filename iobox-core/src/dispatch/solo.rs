@@ -4,7 +4,9 @@
 //! the next death is its doing and nobody else's; and one with an unknown outcome that nobody could
 //! tell apart from a failing broker, so that probes before and after show whose fault it is.
 
-use super::{Command, Machine, RunId, Time, held::Stage};
+use std::ops::Bound;
+
+use super::{Command, Machine, RunId, Time, held::Stage, work::Work};
 use crate::{Result, partition::Partition, publisher::Durability, store::Seq};
 
 /// The step of a message that runs alone.
@@ -50,11 +52,25 @@ impl Machine {
         self.solo_at <= now && self.next_solo().is_some()
     }
 
+    /// The one after the last that ran alone, in a circle: one that comes back at once must not keep
+    /// the others from their turn.
     fn next_solo(&self) -> Option<(Partition, Seq)> {
-        self.works
-            .iter()
-            .filter(|(_, work)| work.handover.is_none())
-            .find_map(|(partition, work)| Some((*partition, *work.solos.first()?)))
+        let (last, seq) = self.solo_last;
+        let first = |(partition, work): (&Partition, &Work)| {
+            let seq = work.handover.is_none().then(|| work.solos.first())??;
+            Some((*partition, *seq))
+        };
+        let same = || {
+            let work = self.works.get(&last).filter(|w| w.handover.is_none())?;
+            let seq = work.solos.range((Bound::Excluded(seq), Bound::Unbounded));
+            seq.map(|seq| (last, *seq)).next()
+        };
+        same()
+            .or_else(|| {
+                let after = (Bound::Excluded(last), Bound::Unbounded);
+                self.works.range(after).find_map(first)
+            })
+            .or_else(|| self.works.range(..=last).find_map(first))
     }
 
     /// Takes the next step of the message that runs alone, once nothing else is in flight.
@@ -71,6 +87,7 @@ impl Machine {
             } else {
                 Step::Mark
             };
+            self.solo_last = (partition, seq);
             self.solo = Some(Solo {
                 partition,
                 seq,

@@ -1,7 +1,7 @@
 //! Rule 5: a broker that is down is not the message's fault.
 
 use iobox_core::{
-    dispatch::{BreakerState, Event},
+    dispatch::{BreakerState, Event, RetryPolicy},
     store::State,
 };
 
@@ -342,4 +342,24 @@ fn an_instance_that_may_have_left_does_not_work_under_its_old_id() {
         .iter()
         .any(|event| matches!(event, Event::InstanceGone));
     assert!(!gone, "a leave that arrives late does not reach it");
+}
+
+#[test]
+fn a_message_that_breaks_every_connection_does_not_keep_others_from_going_alone() {
+    let mut store = Store::new(1);
+    for n in 0..4 {
+        store.enqueue(0, &format!("m{n}"), "", ms(0));
+        store.row_mut(&format!("m{n}")).alone = true;
+    }
+    let mut settings = settings();
+    settings.retry = RetryPolicy::new(ms(1), ms(2), 20).unwrap();
+    let mut rig = Rig::new(settings, store);
+    while rig.now < ms(40_000) {
+        rig.run(ms(10));
+        if let Some(id) = rig.in_flight().first().cloned() {
+            rig.run(ms(500));
+            rig.outcome(&id, if id == "m0" { unknown() } else { ok() });
+        }
+    }
+    assert_eq!(rig.store.count(State::Done), 3);
 }

@@ -8,15 +8,19 @@
     reason = "tests run on the clock and the ids of the machine"
 )]
 
+mod plan;
 mod rig;
 mod row;
 mod store;
+mod watch;
+mod world;
 
 mod blocked;
 mod breaker;
 mod cautious;
 mod drain;
 mod lease;
+mod liveness;
 mod outcome;
 mod room;
 mod settle;
