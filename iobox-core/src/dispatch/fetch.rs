@@ -8,7 +8,7 @@ use std::{
 use super::{
     Bug, CallId, Command, Event, Machine, Settings, Time,
     held::{Held, Stage},
-    work::{Fetching, Work, pause_after},
+    work::{Fetching, RELEASED_MAX, Work, pause_after},
 };
 use crate::{
     Result,
@@ -152,11 +152,10 @@ impl Machine {
                 && let Some(fetching) = fetches.get_mut(&partition)
             {
                 fetching.hinted.retain(|hinted| *hinted != key);
-                work.remember_aside(key);
-                work.more = true;
-                work.next_poll = now;
+                work.released(key, now);
             }
         }
+        let mut exhausted = Vec::new();
         // What was asked for and not released has nothing set aside any more, or something in front
         // that the sweep waits for.
         for (partition, fetching) in &fetches {
@@ -164,11 +163,20 @@ impl Machine {
                 for key in &fetching.hinted {
                     work.aside.remove(key);
                 }
+                if !fetched.more.contains(partition) {
+                    let keys = work.exhausted(&fetching.full);
+                    exhausted.extend(keys.into_iter().map(|key| (*partition, key)));
+                }
             }
         }
         for pending in fetched.pending {
             if let Some(fetching) = fetches.get(&pending.partition) {
                 self.take(pending, fetching, now);
+            }
+        }
+        for (partition, key) in exhausted {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hint(&key, now);
             }
         }
     }
@@ -248,11 +256,20 @@ impl Machine {
             return;
         }
         if let Some(key) = &pending.key {
-            let full = work.keys.get(key).is_some_and(super::key::Key::is_full);
+            let state = work.keys.get_mut(key);
+            let full = state.is_some_and(|state| {
+                let full = state.is_full();
+                state.passed_over |= full;
+                full
+            });
             if full || (fetching.closed.contains(key) && !unfiltered) {
                 work.more |= full;
+                if full && let Some(ahead) = work.aside.get_mut(key) {
+                    *ahead += 1;
+                }
                 return;
             }
+            work.caught_up(key);
         }
         let verdict = match &pending.body {
             Body::Corrupt(reason) => Some(Verdict::Dead {
@@ -309,10 +326,19 @@ impl Ask {
         let mut full = BTreeSet::new();
         for (key, state) in &mut work.keys {
             state.pace(settings.capacity());
-            if state.is_full() && full.len() < FULL_MAX {
+            state.passed_over = state.is_full() && full.len() < FULL_MAX;
+            if state.passed_over {
                 full.insert(key.clone());
             }
         }
+        // Rows of a full key are set aside when they fill the limit of their partition. What was
+        // just released must not fill it, or it would go to and fro. The limit of the request holds
+        // all the same.
+        let limit = if full.is_empty() {
+            limit
+        } else {
+            limit.max(2 * RELEASED_MAX)
+        };
         let mut release = std::mem::take(&mut work.hints);
         let later: Vec<_> = release.iter().skip(HINTS_MAX).cloned().collect();
         for key in later {

@@ -112,7 +112,10 @@ impl Machine {
         if let Some(command) = self.execute(now) {
             return Some(command);
         }
-        // Marks that the executor asked for go out at once.
+        // Probes and marks that the executor asked for go out at once.
+        if due(self.probe_at()) {
+            return Some(self.probe());
+        }
         if due(self.settle_at(now)) {
             return Some(self.settle(now));
         }

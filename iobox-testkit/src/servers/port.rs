@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 /// How many random ports are tried before the machine counts as full.
 const TRIES: usize = 200;
 
-/// Returns a port that nobody listens on right now; somebody may take it before the caller does.
+/// Returns a port that nobody else listens on right now; the caller may still find it taken.
 ///
 /// The port lies outside the range from which the kernel picks ports of outgoing connections.
 /// Inside it, a client that keeps connecting to a server which is down can be given that very
@@ -45,11 +45,19 @@ fn listening_range() -> RangeInclusive<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::servers::process::poll_until;
 
     #[test]
     fn a_free_port_can_be_bound() {
         let port = free_port().expect("a port");
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
+        // A process that another thread starts just now holds a copy of the listener that found
+        // the port, until it runs its program.
+        let bound = poll_until(Duration::from_secs(10), || {
+            Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        });
+        assert!(bound.expect("no error"));
     }
 }

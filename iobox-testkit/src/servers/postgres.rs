@@ -324,7 +324,7 @@ fn ask_version(url: &str) -> Result<String> {
             "-d",
             url,
         ])
-        .env("PGCONNECT_TIMEOUT", "5")
+        .env("PGCONNECT_TIMEOUT", "15")
         .stdin(Stdio::null())
         .output()
         .context("cannot run psql")?;

@@ -16,7 +16,7 @@ use super::children::{adopt_orphans, children, reap};
 pub(super) const POLL: Duration = Duration::from_millis(20);
 
 /// How long a server may take to stop by itself, and the kernel to end a killed one.
-const STOP_MAX: Duration = Duration::from_secs(10);
+const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// A running child process; dropping it stops and reaps it.
 #[derive(Debug)]
