@@ -12,7 +12,7 @@ use super::{
     Harness,
     support::{
         Instance, LATER, TOPIC, WAIT, dead, discard_one, done, duplicate, enqueue, entries, entry,
-        key, keyed, labels, partitions, plain, replay_one, retry, state, states, unknown,
+        key, key_in, keyed, labels, partitions, plain, replay_one, retry, state, states, unknown,
     },
 };
 
