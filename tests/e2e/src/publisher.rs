@@ -68,7 +68,7 @@ impl LogPublisher {
             self.append(batch, &indexes[..at]);
             process::abort();
         }
-        let (rejected, accepted): (Vec<usize>, Vec<usize>) = 
+        let (rejected, accepted): (Vec<usize>, Vec<usize>) =
             indexes.iter().copied().partition(is_rejected);
         self.append(batch, &accepted);
         for index in accepted {
@@ -96,7 +96,9 @@ impl LogPublisher {
     /// Whether everything from now on is to be held.
     fn must_hold(&self) -> bool {
         let accepted = self.accepted.load(Ordering::Relaxed);
-        self.faults.hold_after.is_some_and(|after| accepted >= after)
+        self.faults
+            .hold_after
+            .is_some_and(|after| accepted >= after)
     }
 }
 

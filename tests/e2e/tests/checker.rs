@@ -45,7 +45,10 @@ fn ids(ids: &[&str]) -> Vec<String> {
 
 #[test]
 fn what_agrees_is_clean() {
-    let report = report(&["a1", "a2", "b1", "-1", "-2"], &["b1", "-2", "a1", "-1", "a2"]);
+    let report = report(
+        &["a1", "a2", "b1", "-1", "-2"],
+        &["b1", "-2", "a1", "-1", "a2"],
+    );
     assert_eq!(report, Report::default());
     report.assert_clean();
 }

@@ -77,7 +77,9 @@ pub(crate) fn check(committed: &[Committed], accepted: &[Accepted]) -> Report {
             *last = row.position.max(*last);
         }
     }
-    let lost = committed.iter().filter(|row| !seen.contains(row.id.as_str()));
+    let lost = committed
+        .iter()
+        .filter(|row| !seen.contains(row.id.as_str()));
     report.lost = lost.map(|row| row.id.clone()).collect();
     report
 }

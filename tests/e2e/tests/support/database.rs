@@ -168,7 +168,11 @@ impl Database {
 
     pub(crate) async fn get(&self, id: &str) -> Entry {
         let id = MessageId::new(id).expect("an id");
-        let entry = self.admin().get(&Queue::Outbox, &id).await.expect("no error");
+        let entry = self
+            .admin()
+            .get(&Queue::Outbox, &id)
+            .await
+            .expect("no error");
         entry.expect("a message")
     }
 
@@ -180,7 +184,10 @@ impl Database {
         };
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = Page { after, limit: 1_000 };
+            let page = Page {
+                after,
+                limit: 1_000,
+            };
             let entries = self.admin().list(&Queue::Outbox, &filter, page).await;
             let entries = entries.expect("a page");
             let Some(last) = entries.last() else {
@@ -265,8 +272,10 @@ impl Database {
             Backend::Sqlite { store, .. } => {
                 let read = store.write(|tx| {
                     let mut all = tx.prepare(ALL)?;
-                    let fields = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-                    all.query_map([], fields)?.collect::<Result<_, _>>()
+                    let fields =
+                        |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+                    all.query_map([], fields)?
+                        .collect::<Result<_, _>>()
                         .map_err(sqlite::Failure::from)
                 });
                 read.await.expect("rows")
@@ -316,7 +325,9 @@ async fn write_postgres(
     }
     let messages = messages(&plan, &lasts);
     let drafts: Vec<Draft> = messages.iter().map(|(_, _, draft)| draft.clone()).collect();
-    let enqueued = Outbox::new(Arc::clone(store)).enqueue(&mut tx, drafts).await?;
+    let enqueued = Outbox::new(Arc::clone(store))
+        .enqueue(&mut tx, drafts)
+        .await?;
     let ids: Vec<&str> = enqueued.iter().map(|new| new.id().as_str()).collect();
     let keys: Vec<Option<&str>> = messages.iter().map(|(key, ..)| key.as_deref()).collect();
     let positions: Vec<i64> = messages.iter().map(|(_, position, _)| *position).collect();
@@ -347,7 +358,9 @@ fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Pla
         .prepare_cached("insert into history values (?1, ?2, ?3)")
         .map_err(sql_error)?;
     for ((key, position, _), id) in messages.iter().zip(enqueued.iter().map(Enqueued::id)) {
-        insert.execute((id.as_str(), key, position)).map_err(sql_error)?;
+        insert
+            .execute((id.as_str(), key, position))
+            .map_err(sql_error)?;
     }
     Ok(())
 }

@@ -31,5 +31,8 @@ pub(crate) async fn until(limit: Duration, what: &str, mut done: impl AsyncFnMut
 /// A number from the environment, to make a test longer.
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is not a number")),
+    )
 }

@@ -72,7 +72,12 @@ impl Writers {
 
     /// Starts them. They write until `enough` messages are committed, and never more than `ahead`
     /// of what [`published`](Self::published) was told.
-    pub(crate) fn start(database: &Arc<Database>, accounts: usize, enough: u64, ahead: u64) -> Self {
+    pub(crate) fn start(
+        database: &Arc<Database>,
+        accounts: usize,
+        enough: u64,
+        ahead: u64,
+    ) -> Self {
         let state = Arc::new(Progress {
             stop: AtomicBool::new(false),
             committed: AtomicU64::new(0),
@@ -127,7 +132,12 @@ async fn write(database: &Database, accounts: usize, state: &Progress, seed: u64
         if committed >= state.enough {
             break;
         }
-        if committed > state.published.load(Ordering::Relaxed).saturating_add(state.ahead) {
+        if committed
+            > state
+                .published
+                .load(Ordering::Relaxed)
+                .saturating_add(state.ahead)
+        {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
