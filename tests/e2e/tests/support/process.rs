@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -69,15 +69,16 @@ impl Relay {
     pub(crate) async fn line(&mut self, word: &str) -> String {
         let mut found = None;
         until(LONG, word, async || {
-            let ended = self.ended();
-            while let Ok(line) = self.lines.try_recv() {
-                if let Some(rest) = line.strip_prefix(word) {
-                    found = Some(rest.trim().to_owned());
+            loop {
+                match self.lines.try_recv() {
+                    Ok(line) => found = line.strip_prefix(word).map(|rest| rest.trim().to_owned()),
+                    Err(TryRecvError::Empty) => return false,
+                    Err(TryRecvError::Disconnected) => panic!("it ended; {}", self.errors()),
+                }
+                if found.is_some() {
                     return true;
                 }
             }
-            assert!(ended.is_none(), "it ended: {ended:?}; {}", self.errors());
-            false
         })
         .await;
         found.expect("a line")
