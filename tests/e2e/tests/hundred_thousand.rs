@@ -7,7 +7,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use support::{
     LONG,
@@ -24,6 +27,11 @@ const KEYS: usize = 1_000;
 const BATCH: usize = 500;
 const MAX_IN_FLIGHT: usize = 500;
 const OPTIONS: [&str; 6] = ["--batch", "500", "--max-in-flight", "500", "--ttl", "3000"];
+
+/// How long that many may take.
+fn limit() -> Duration {
+    LONG.mul_f64((messages() as f64 / 20_000.0).max(1.0))
+}
 
 /// One at a time: each wants the whole machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -73,7 +81,7 @@ async fn through(database: Database) {
     victim.kill();
     relays.push(Relay::start(&database, "heir", &OPTIONS));
 
-    until(LONG, "all transactions", async || writers.are_done()).await;
+    until(limit(), "all transactions", async || writers.are_done()).await;
     let (committed, rolled_back) = writers.finish().await;
     let written = started.elapsed();
     database.drained().await;

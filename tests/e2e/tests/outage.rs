@@ -25,16 +25,7 @@ use tokio::task::spawn_blocking;
 const KEYS: usize = 500;
 const BATCH: usize = 100;
 const MAX_IN_FLIGHT: usize = 200;
-const OPTIONS: [&str; 8] = [
-    "--batch",
-    "100",
-    "--max-in-flight",
-    "200",
-    "--ttl",
-    "2000",
-    "--delay",
-    "5",
-];
+const OPTIONS: [&str; 6] = ["--batch", "100", "--max-in-flight", "200", "--ttl", "2000"];
 /// How much the relay may grow, in KiB.
 const GROWTH_MAX: u64 = 30 * 1024;
 
@@ -98,9 +89,12 @@ async fn of_the_database() {
     let mut server = server.expect("a server of its own");
     let database = Arc::new(Database::at(server.url().to_owned(), None).await);
     database.open_accounts(KEYS).await;
-    let relay = Relay::start(&database, "run", &OPTIONS);
-    let writers = Writers::start(&database, KEYS, u64::MAX, 3_000);
-    wait_for(2_000, &database, &writers).await;
+    // A backlog first, so that there is work in every moment.
+    let writers = Writers::start(&database, KEYS, u64::MAX, 5_000);
+    until(LONG, "a backlog", async || writers.committed() >= 4_000).await;
+    let options = [&OPTIONS[..], &["--delay", "100"]].concat();
+    let relay = Relay::start(&database, "run", &options);
+    wait_for(500, &database, &writers).await;
 
     server.kill().expect("a kill");
     let grown = endure(&relay).await;
@@ -138,7 +132,11 @@ async fn of_the_broker(database: Database) {
     database.open_accounts(KEYS).await;
     let flag = database.file("unavailable");
     let flag_option = flag.display().to_string();
-    let options = [&OPTIONS[..], &["--unavailable-while", &flag_option]].concat();
+    let options = [
+        &OPTIONS[..],
+        &["--delay", "5", "--unavailable-while", &flag_option],
+    ]
+    .concat();
     let relay = Relay::start(&database, "run", &options);
     let writers = Writers::start(&database, KEYS, u64::MAX, 10_000);
     wait_for(2_000, &database, &writers).await;

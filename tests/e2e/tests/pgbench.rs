@@ -68,7 +68,7 @@ async fn the_log_and_the_tables_agree() {
     database.open_accounts(ACCOUNTS).await;
     let script = database.file("script.sql");
     fs::write(&script, SCRIPT).expect("a script");
-    let relays = ["one", "two"].map(|run| Relay::start(&database, run, &["--ttl", "5000"]));
+    let relays = ["one", "two"].map(|run| Relay::start(&database, run, &[]));
 
     let (url, schema) = database.schema();
     let mut command = Command::new(pgbench());

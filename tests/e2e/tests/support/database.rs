@@ -1,9 +1,11 @@
 //! Databases: business tables beside an outbox, in Postgres or in SQLite.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     str::FromStr as _,
     sync::Arc,
+    time::Duration,
 };
 
 use iobox::{
@@ -15,7 +17,10 @@ use iobox::{
     store::{Admin, Enqueued, Entry, Filter, Page, State, Stats},
 };
 use iobox_testkit::servers::{Postgres, unique_schema};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    PgConnection,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
@@ -69,6 +74,8 @@ impl Database {
         let options = PgConnectOptions::from_str(&url).expect("a URL");
         let pool = PgPoolOptions::new()
             .max_connections(10)
+            // Also bounds the pauses between its tries while a server is down.
+            .acquire_timeout(Duration::from_secs(2))
             .connect_with(options.options([("search_path", schema.as_str())]))
             .await
             .expect("connections");
@@ -317,12 +324,7 @@ async fn write_postgres(
     plan: Plan,
 ) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
-    let mut lasts = Vec::new();
-    for (key, count) in &plan.keys {
-        let update = "update account set n = n + $2 where key = $1 returning n";
-        let update = sqlx::query_scalar(update).bind(key).bind(count);
-        lasts.push(update.fetch_one(&mut *tx).await?);
-    }
+    let lasts = add(&mut tx, &plan.keys).await?;
     let messages = messages(&plan, &lasts);
     let drafts: Vec<Draft> = messages.iter().map(|(_, _, draft)| draft.clone()).collect();
     let enqueued = Outbox::new(Arc::clone(store))
@@ -340,6 +342,25 @@ async fn write_postgres(
         tx.commit().await?;
     }
     Ok(())
+}
+
+/// Counts the messages of each key in its row, and returns the last number of each.
+///
+/// The rows are locked one after the other, so that no two transactions wait for each other.
+async fn add(tx: &mut PgConnection, keys: &[(String, i64)]) -> sqlx::Result<Vec<i64>> {
+    let (names, counts): (Vec<&str>, Vec<i64>) = keys
+        .iter()
+        .map(|(key, count)| (key.as_str(), *count))
+        .unzip();
+    sqlx::query("select from account where key = any($1) order by key for update")
+        .bind(&names)
+        .execute(&mut *tx)
+        .await?;
+    let update = "update account set n = n + p.count from unnest($1::text[], $2::bigint[]) \
+                  as p(key, count) where account.key = p.key returning account.key, n";
+    let update = sqlx::query_as(update).bind(&names).bind(counts);
+    let lasts: HashMap<String, i64> = update.fetch_all(tx).await?.into_iter().collect();
+    Ok(names.iter().map(|name| lasts[*name]).collect())
 }
 
 fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Plan) -> Result<()> {

@@ -16,6 +16,12 @@ use super::database::Database;
 /// One transaction in this many is rolled back.
 const ROLLBACKS: u32 = 10;
 
+/// The most keys of a transaction.
+const KEYS_MAX: usize = 8;
+
+/// The most messages that a transaction writes for one key.
+const MESSAGES_MAX: i64 = 3;
+
 /// What one transaction writes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
@@ -32,8 +38,13 @@ pub(crate) struct Plan {
 impl Plan {
     /// A plan for some of `accounts` accounts.
     fn draw(accounts: usize, random: &mut Rng) -> Self {
-        let mut keys: Vec<(String, i64)> = (0..random.usize(1..=4))
-            .map(|_| (format!("k{}", random.usize(..accounts)), random.i64(1..=3)))
+        let mut keys: Vec<(String, i64)> = (0..random.usize(1..=KEYS_MAX))
+            .map(|_| {
+                (
+                    format!("k{}", random.usize(..accounts)),
+                    random.i64(1..=MESSAGES_MAX),
+                )
+            })
             .collect();
         keys.sort();
         keys.dedup_by(|a, b| a.0 == b.0);
