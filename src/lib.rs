@@ -1,1 +1,18 @@
-//! x
+//! The facade: everything of iobox behind one name and one feature for each backend.
+//!
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc(inline)]
+pub use iobox_core::*;
+
+/// The Postgres store.
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use iobox_postgres as postgres;
+
+/// The SQLite store.
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use iobox_sqlite as sqlite;

@@ -2,6 +2,11 @@
 //!
 //! `IOBOX_TEST_POSTGRES_URL=postgres://… cargo run --release -p iobox-postgres --example throughput`
 //! makes a schema `iobox_throughput`, fills it, prints figures and drops it.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
 #![allow(clippy::print_stdout, reason = "it is there to print")]
 
 use std::{

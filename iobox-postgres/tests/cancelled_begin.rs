@@ -1,6 +1,11 @@
 //! Cancellation: sqlx 0.9.0 loses track of a transaction whose `begin` is dropped in the middle.
 //! The store never begins one, and its calls may be dropped anywhere.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::{

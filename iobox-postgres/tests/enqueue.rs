@@ -1,5 +1,10 @@
 //! Enqueueing in the caller's transaction.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use iobox_core::{

@@ -1,5 +1,10 @@
 //! The fence: while partitions change hands as fast as they can, no stale settle is applied.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::{

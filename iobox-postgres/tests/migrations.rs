@@ -1,5 +1,10 @@
 //! Migrations: once, together, exported, refused.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use iobox_core::{ErrorKind, queue::Queue, store::Store};

@@ -1,5 +1,10 @@
 //! Rows: what cannot be decoded, and what is removed.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::time::Duration;

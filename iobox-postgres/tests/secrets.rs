@@ -1,5 +1,10 @@
 //! Secrets: a password, and what rows hold, is in no text that this crate makes.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::{fmt::Debug, str::FromStr};

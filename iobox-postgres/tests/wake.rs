@@ -1,5 +1,10 @@
 //! The wake-up: a notification comes while somebody sleeps, and none while nobody does.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::time::Duration;

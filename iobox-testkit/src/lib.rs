@@ -1,5 +1,10 @@
 //! Conformance suites and real test servers for iobox adapters.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "test servers live on the machine's clock"
+)]
 
+pub mod servers;
 pub mod suite;

@@ -1,2 +1,52 @@
-//! x
-fn main() {}
+//! The repository's own tasks: `cargo xtask <task>`.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tasks start programs, wait for them and measure the time"
+)]
+
+mod bench;
+mod cargo;
+mod ci;
+mod leftovers;
+mod sim;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The repository's own tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Test(test::Args),
+    Tidy(tidy::Args),
+    Ci(ci::Args),
+    Sim(sim::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Ci(args) => ci::run(&args),
+        Task::Sim(args) => sim::run(&args.args),
+        Task::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

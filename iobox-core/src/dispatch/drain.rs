@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Machine, Time, held::Stage};
-use crate::{
-    partition::Partition,
-    store::{Change, Mark, Seq},
-};
+use super::{Machine, Time};
+use crate::{partition::Partition, store::Seq};
 
 /// How long the last release may take after the grace time.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -69,27 +66,9 @@ impl Machine {
         let Some(work) = self.works.get_mut(&partition) else {
             return;
         };
-        let idle: Vec<Seq> = work
-            .rows
-            .iter()
-            .filter(|(_, held)| matches!(held.stage, Stage::Ready | Stage::Paused))
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in idle {
-            let Some(held) = work.rows.get_mut(&seq) else {
-                continue;
-            };
-            if held.marked {
-                let attempt = held.attempt - held.counted_ahead;
-                let crashes = held.crashes - held.counted_ahead;
-                held.stage = Stage::Settling;
-                held.change = Some((attempt, Change::Mark(Mark::Clear { crashes })));
-                work.runnable.remove(&seq);
-                work.solos.remove(&seq);
-                work.enqueue(seq, now);
-            } else {
-                work.remove(seq);
-            }
+        let rows: Vec<Seq> = work.rows.keys().copied().collect();
+        for seq in rows {
+            work.let_go(seq, now);
         }
         self.paused.retain(|(_, other, _)| *other != partition);
     }

@@ -1,6 +1,8 @@
 //! Executing: which messages run next.
 
-use super::{Bug, Command, Machine, RunId, Time, held::Stage};
+use std::ops::Bound;
+
+use super::{Bug, Command, Machine, RunId, Time, held::Stage, work::Work};
 use crate::{
     message::Message,
     partition::Partition,
@@ -51,16 +53,20 @@ impl Machine {
         }
         let mut slots = self.slots().min(self.settings.batch);
         let mut batch = Vec::new();
-        self.rotor = self.rotor.wrapping_add(1);
-        let rotor = Partition::new(self.rotor);
+        // The partition after the one that was served last goes first.
+        let served = self.served;
+        let ready = |work: &Work| work.handover.is_none() && !work.runnable.is_empty();
         let order: Vec<Partition> = self
             .works
-            .range(rotor..)
-            .chain(self.works.range(..rotor))
-            .filter(|(_, work)| work.handover.is_none() && !work.runnable.is_empty())
+            .range((Bound::Excluded(served), Bound::Unbounded))
+            .chain(self.works.range(..=served))
+            .filter(|(_, work)| ready(work))
             .map(|(partition, _)| *partition)
             .collect();
         for partition in order {
+            if slots > 0 {
+                self.served = partition;
+            }
             while slots > 0 {
                 let Some(work) = self.works.get_mut(&partition) else {
                     break;

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Bug, CallId, Command, Event, Machine, Settings, Time,
     held::{Held, Stage},
-    work::{Fetching, Work, pause_after},
+    work::{Fetching, RELEASED_MAX, Work, pause_after},
 };
 use crate::{
     Result,
@@ -120,7 +120,7 @@ impl Machine {
         let fetched = match reply {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.fetch_failed(&asked, error.to_string(), now);
+                self.fetch_failed(fetches, error.to_string(), now);
                 return;
             }
         };
@@ -132,9 +132,15 @@ impl Machine {
             self.settings.poll_min
         };
         self.schedule_polls(&asked, &fetched, now);
+        // The limit of a request counts what may run; what is to be set aside comes on top, and
+        // what does not fit comes again.
+        let (room, _) = self.room();
+        let spare = room.saturating_sub(fetched.pending.len());
         let mut aside = 0;
         for row in fetched.aside {
-            if let Some(fetching) = fetches.get(&row.partition) {
+            if aside < spare
+                && let Some(fetching) = fetches.get(&row.partition)
+            {
                 aside += usize::from(self.set_aside(&row, fetching, now));
             }
         }
@@ -146,17 +152,20 @@ impl Machine {
                 && let Some(fetching) = fetches.get_mut(&partition)
             {
                 fetching.hinted.retain(|hinted| *hinted != key);
-                work.remember_aside(key);
-                work.more = true;
-                work.next_poll = now;
+                work.released(key, now);
             }
         }
+        let mut exhausted = Vec::new();
         // What was asked for and not released has nothing set aside any more, or something in front
         // that the sweep waits for.
         for (partition, fetching) in &fetches {
             if let Some(work) = self.works.get_mut(partition) {
                 for key in &fetching.hinted {
                     work.aside.remove(key);
+                }
+                if !fetched.more.contains(partition) {
+                    let keys = work.exhausted(&fetching.full);
+                    exhausted.extend(keys.into_iter().map(|key| (*partition, key)));
                 }
             }
         }
@@ -165,11 +174,21 @@ impl Machine {
                 self.take(pending, fetching, now);
             }
         }
+        for (partition, key) in exhausted {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hint(&key, now);
+            }
+        }
     }
 
-    fn fetch_failed(&mut self, asked: &[Partition], reason: String, now: Time) {
-        for partition in asked {
-            if let Some(work) = self.works.get_mut(partition) {
+    /// A fetch failed: what it was to release is asked for again.
+    fn fetch_failed(&mut self, fetches: BTreeMap<Partition, Fetching>, reason: String, now: Time) {
+        for (partition, fetching) in fetches {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.hints.extend(fetching.hinted);
+                if fetching.sweep {
+                    work.next_sweep = now;
+                }
                 work.fetch_failures = work.fetch_failures.saturating_add(1);
                 work.next_poll = now + pause_after(work.fetch_failures);
                 work.due = None;
@@ -211,6 +230,7 @@ impl Machine {
         }
         let mut held = Held::aside(row, now);
         held.stage = Stage::Settling;
+        held.crowded = crowded;
         held.change = Some((row.attempt, Change::Mark(Mark::Wait)));
         let seq = row.seq;
         work.insert(seq, held, self.settings.capacity());
@@ -236,11 +256,20 @@ impl Machine {
             return;
         }
         if let Some(key) = &pending.key {
-            let full = work.keys.get(key).is_some_and(super::key::Key::is_full);
+            let state = work.keys.get_mut(key);
+            let full = state.is_some_and(|state| {
+                let full = state.is_full();
+                state.passed_over |= full;
+                full
+            });
             if full || (fetching.closed.contains(key) && !unfiltered) {
                 work.more |= full;
+                if full && let Some(ahead) = work.aside.get_mut(key) {
+                    *ahead += 1;
+                }
                 return;
             }
+            work.caught_up(key);
         }
         let verdict = match &pending.body {
             Body::Corrupt(reason) => Some(Verdict::Dead {
@@ -263,7 +292,9 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        work.insert(seq, Held::new(pending, message, now), capacity);
+        let mut held = Held::new(pending, message, now);
+        held.doubtful |= work.cautious > 0;
+        work.insert(seq, held, capacity);
         if ungated {
             work.reconsider(seq, true);
         }
@@ -295,10 +326,19 @@ impl Ask {
         let mut full = BTreeSet::new();
         for (key, state) in &mut work.keys {
             state.pace(settings.capacity());
-            if state.is_full() && full.len() < FULL_MAX {
+            state.passed_over = state.is_full() && full.len() < FULL_MAX;
+            if state.passed_over {
                 full.insert(key.clone());
             }
         }
+        // Rows of a full key are set aside when they fill the limit of their partition. What was
+        // just released must not fill it, or it would go to and fro. The limit of the request holds
+        // all the same.
+        let limit = if full.is_empty() {
+            limit
+        } else {
+            limit.max(2 * RELEASED_MAX)
+        };
         let mut release = std::mem::take(&mut work.hints);
         let later: Vec<_> = release.iter().skip(HINTS_MAX).cloned().collect();
         for key in later {
@@ -311,12 +351,15 @@ impl Ask {
         }
         // Set anew by the reply, or before by a signal.
         work.next_poll = Time::at(Duration::MAX);
-        work.due = None;
+        if work.due.is_some_and(|due| due <= self.now) {
+            work.due = None;
+        }
         let release: Vec<_> = release.into_iter().collect();
         work.fetching = Some(Fetching {
             call: self.call,
             full: full.clone(),
             hinted: release.clone(),
+            sweep,
             closed: BTreeSet::new(),
             touched: BTreeSet::new(),
         });

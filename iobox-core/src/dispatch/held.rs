@@ -42,10 +42,16 @@ pub(super) struct Held {
     pub(super) alone: bool,
     /// It was found marked by an owner that died.
     pub(super) suspect: bool,
+    /// The owner before may have executed it: a crash is an unknown outcome.
+    pub(super) doubtful: bool,
     /// It was marked under this epoch.
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
     pub(super) counted_ahead: u32,
+    /// It is here only to be moved to waiting.
+    pub(super) aside: bool,
+    /// It is set aside because its key has its share of memory, not because it is blocked.
+    pub(super) crowded: bool,
     /// How often it was unavailable since it was fetched.
     pub(super) refused: u32,
     pub(super) size: usize,
@@ -67,8 +73,11 @@ impl Held {
             uncertain: pending.uncertain,
             alone: pending.alone,
             suspect: pending.suspect,
+            doubtful: pending.suspect,
             marked: false,
             counted_ahead: 0,
+            aside: false,
+            crowded: false,
             refused: 0,
             size: pending.size,
             age_at_fetch: pending.age,
@@ -89,8 +98,11 @@ impl Held {
             uncertain: false,
             alone: false,
             suspect: false,
+            doubtful: false,
             marked: false,
             counted_ahead: 0,
+            aside: true,
+            crowded: false,
             refused: 0,
             size: 0,
             age_at_fetch: Duration::ZERO,
@@ -101,15 +113,14 @@ impl Held {
         }
     }
 
-    /// Whether later rows of its key may run although this one is not settled yet.
+    /// Whether later rows of its key may run although this one is not settled yet: a crash before
+    /// it is repeats it, which a message that was taken survives in its place, and a failed one that
+    /// the next attempt gets through would not.
     pub(super) fn is_passable(&self) -> bool {
         self.stage == Stage::Settling
             && matches!(
                 self.change,
-                Some((
-                    _,
-                    Change::Verdict(Verdict::Done { .. } | Verdict::Dead { halts: false, .. })
-                ))
+                Some((_, Change::Verdict(Verdict::Done { .. })))
             )
     }
 

@@ -170,13 +170,29 @@ impl Machine {
             attempt,
             reason: reason.clone(),
         });
-        self.record(
-            partition,
-            seq,
-            attempt,
-            Verdict::Retry { after, reason },
-            now,
-        );
+        self.retry(partition, seq, (attempt, after, reason), now);
+    }
+
+    /// Puts the message back for later. One that its owner before may have executed stays uncertain:
+    /// this attempt failed, but nobody knows about the one of the owner that died.
+    fn retry(
+        &mut self,
+        partition: Partition,
+        seq: Seq,
+        (attempt, after, reason): (u32, Duration, String),
+        now: Time,
+    ) {
+        let doubtful = self.held(partition, seq).is_some_and(|held| held.doubtful);
+        let verdict = if doubtful {
+            Verdict::Unknown {
+                after,
+                reason,
+                alone: false,
+            }
+        } else {
+            Verdict::Retry { after, reason }
+        };
+        self.record(partition, seq, attempt, verdict, now);
     }
 
     /// The message is dead.
@@ -189,7 +205,9 @@ impl Machine {
         must_halt: bool,
         now: Time,
     ) {
-        let uncertain = self.held(partition, seq).is_some_and(|held| held.uncertain);
+        let uncertain = self
+            .held(partition, seq)
+            .is_some_and(|held| held.uncertain || held.doubtful);
         let halts = must_halt || uncertain || self.settings.policy == DeadLetterPolicy::HaltKey;
         let reason = tidy(reason);
         self.record(
@@ -218,17 +236,7 @@ impl Machine {
         }
         if held.refused > REFUSALS_MAX || held.counted_ahead > 0 {
             let attempt = held.attempt - held.counted_ahead;
-            let reason = tidy(reason);
-            self.record(
-                partition,
-                seq,
-                attempt,
-                Verdict::Retry {
-                    after: pause,
-                    reason,
-                },
-                now,
-            );
+            self.retry(partition, seq, (attempt, pause, tidy(reason)), now);
             return;
         }
         held.stage = Stage::Paused;

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::{
     Bug, Command, Event, Machine, Time,
-    member::Member,
     work::{Work, pause_after},
 };
 use crate::{
     Result,
     partition::Partition,
-    store::{AcquireRequest, Acquired, InstanceId, ReleaseRequest, RenewRequest, Renewed},
+    store::{AcquireRequest, Acquired, Grant, InstanceId, ReleaseRequest, RenewRequest, Renewed},
 };
 
 impl Machine {
@@ -20,7 +19,7 @@ impl Machine {
     }
 
     pub(super) fn renew(&mut self, now: Time) -> Command {
-        self.member.renewing = Some(now);
+        self.member.renewing = Some((self.member.id, now));
         Command::Renew(RenewRequest {
             queue: self.settings.queue.clone(),
             instance: self.member.id,
@@ -32,9 +31,12 @@ impl Machine {
 
     /// Takes the answer to [`Command::Renew`].
     pub fn renewed(&mut self, reply: Result<Renewed>, now: Time) {
-        let Some(sent) = self.member.renewing.take() else {
+        let Some((id, sent)) = self.member.renewing.take() else {
             return;
         };
+        if id != self.member.id {
+            return;
+        }
         match reply {
             Ok(Renewed::Alive) => {
                 let first = !self.member.registered;
@@ -66,28 +68,30 @@ impl Machine {
             self.lose(partition);
         }
         self.leaving.clear();
-        self.member = Member::new(InstanceId::new(self.ids.draw()), now);
+        if let Some(releasing) = &mut self.releasing {
+            releasing.clear();
+        }
+        self.member = self.member.under(InstanceId::new(self.ids.draw()), now);
+        self.member.away = self.is_suspended(now);
         if let Some(drain) = &mut self.drain {
-            // Nothing is left to give back.
+            // Nothing is left to give back, and nothing to come back for.
             drain.left = true;
+            self.member.away = true;
         }
     }
 
     pub(super) fn acquire_at(&self, now: Time) -> Option<Time> {
         let wanted = self.member.registered
             && !self.member.away
-            && !self.member.acquiring
+            && self.member.acquiring.is_none()
             && self.drain.is_none()
-            && self
-                .breaker
-                .opened_at()
-                .is_none_or(|at| now - at < self.settings.ttl * 3)
+            && !self.is_suspended(now)
             && self.member.covers(now, Duration::ZERO, self.settings.ttl);
         wanted.then_some(self.member.next_acquire)
     }
 
     pub(super) fn acquire(&mut self) -> Command {
-        self.member.acquiring = true;
+        self.member.acquiring = Some(self.member.id);
         let releasing = self.releasing.iter().flatten();
         let held = self
             .works
@@ -97,7 +101,7 @@ impl Machine {
                 self.leaving
                     .iter()
                     .chain(releasing)
-                    .map(|(partition, _)| *partition),
+                    .map(|grant| grant.partition),
             )
             .collect();
         Command::Acquire(AcquireRequest {
@@ -109,21 +113,25 @@ impl Machine {
 
     /// Takes the answer to [`Command::Acquire`].
     pub fn acquired(&mut self, reply: Result<Acquired>, now: Time) {
-        self.member.acquiring = false;
+        // What was granted to an instance that is gone is not this one's, and free for everybody.
+        if self.member.acquiring.take() != Some(self.member.id) {
+            return;
+        }
         let renew = self.settings.renew_interval();
         match reply {
             Ok(Acquired::Share { share, granted }) => {
                 self.member.share = Some(share);
                 for grant in &granted {
                     if self.drain.is_some() || self.member.away {
-                        self.leaving.push((grant.partition, grant.epoch));
+                        self.leaving.push(*grant);
                         continue;
                     }
                     let cautious = if grant.abandoned {
-                        self.settings.max_in_flight
+                        self.settings.max_in_flight + self.settings.batch
                     } else {
                         0
                     };
+                    self.lose(grant.partition);
                     self.works
                         .insert(grant.partition, Work::new(grant, cautious, now));
                     self.poll_pause = self.settings.poll_min;
@@ -194,9 +202,18 @@ impl Machine {
                 work.handover
                     .is_some_and(|deadline| deadline <= now || work.is_quiet() || forget)
             })
-            .map(|(partition, work)| (*partition, work.epoch, work.busy))
+            .map(|(partition, work)| {
+                let grant = Grant {
+                    partition: *partition,
+                    epoch: work.epoch,
+                    // Executions that did not end are as those of a dead owner.
+                    abandoned: work.cautious > 0 || work.busy > 0,
+                };
+                (grant, work.busy)
+            })
             .collect();
-        for (partition, epoch, busy) in done {
+        for (grant, busy) in done {
+            let partition = grant.partition;
             if busy > 0 {
                 self.event(Event::Stuck {
                     partition,
@@ -204,7 +221,7 @@ impl Machine {
                 });
             }
             self.forget(partition);
-            self.leaving.push((partition, epoch));
+            self.leaving.push(grant);
             self.event(Event::Released { partition });
         }
     }
@@ -213,8 +230,12 @@ impl Machine {
         if self.releasing.is_some() {
             return None;
         }
-        let leave = self.wants_to_leave(now);
-        (!self.leaving.is_empty() || leave).then_some(self.release_at)
+        if !self.leaving.is_empty() || self.wants_to_leave(now) {
+            return Some(self.release_at);
+        }
+        // At the end of its grace a drain leaves whatever is still under way.
+        let drain = self.drain.as_ref()?;
+        (!drain.left && !self.member.away).then(|| self.release_at.max(drain.deadline))
     }
 
     pub(super) fn release(&mut self, now: Time) -> Command {
@@ -248,9 +269,15 @@ impl Machine {
             Err(error) => {
                 self.release_failures = self.release_failures.saturating_add(1);
                 self.release_at = now + pause_after(self.release_failures);
-                self.leaving.append(&mut partitions);
-                // Not gone yet: still renewing, and asking again.
-                self.member.away = false;
+                if self.member.away && self.drain.is_none() {
+                    // It may have left, or may leave later when the call arrives after all: nothing
+                    // is ever done under that id again. What it still has falls free with it.
+                    self.left(now);
+                } else {
+                    self.leaving.append(&mut partitions);
+                    // Not gone yet: still renewing, and asking again.
+                    self.member.away = false;
+                }
                 self.event(Event::StoreFailed {
                     call: "release",
                     reason: error.to_string(),
@@ -266,7 +293,7 @@ impl Machine {
             return;
         }
         let id = InstanceId::new(self.ids.draw());
-        self.member = Member::new(id, now);
+        self.member = self.member.under(id, now);
         // Away until the breaker closes.
         self.member.away = self.breaker.is_open();
     }
@@ -318,13 +345,21 @@ impl Machine {
             return false;
         }
         if let Some(drain) = &self.drain {
-            let quiet = self.works.is_empty() && !self.member.acquiring;
+            // A registration that comes after the leave would stay until it expires.
+            let registering = self.member.renewing.is_some() && !self.member.registered;
+            let quiet = self.works.is_empty() && self.member.acquiring.is_none() && !registering;
             return !drain.left && (quiet || drain.deadline <= now);
         }
-        let suspended = self
-            .breaker
+        self.is_suspended(now)
+            && self.member.registered
+            && self.works.is_empty()
+            && self.member.acquiring.is_none()
+    }
+
+    /// Whether the breaker has been open for three leases.
+    fn is_suspended(&self, now: Time) -> bool {
+        self.breaker
             .opened_at()
-            .is_some_and(|at| now - at >= self.settings.ttl * 3);
-        suspended && self.member.registered && self.works.is_empty() && !self.member.acquiring
+            .is_some_and(|at| now - at >= self.settings.ttl * 3)
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     message::IdSource,
     partition::Partition,
-    store::{Epoch, Hint, InstanceId, Seq},
+    store::{Epoch, Grant, Hint, InstanceId, Seq},
 };
 
 /// Decides the next step of each message of the partitions that it owns.
@@ -34,21 +34,25 @@ pub struct Machine {
     pub(super) fetches: BTreeMap<CallId, (usize, usize)>,
     pub(super) settles: BTreeMap<CallId, SettleCall>,
     /// Partitions to release.
-    pub(super) leaving: Vec<(Partition, Epoch)>,
-    pub(super) releasing: Option<Vec<(Partition, Epoch)>>,
+    pub(super) leaving: Vec<Grant>,
+    pub(super) releasing: Option<Vec<Grant>>,
     pub(super) release_at: Time,
     pub(super) release_failures: u32,
     pub(super) breaker: Breaker,
     pub(super) solo: Option<Solo>,
     pub(super) solo_at: Time,
+    /// The last one that ran alone.
+    pub(super) solo_last: (Partition, Seq),
     /// Rows that were unavailable and wait for a moment, by the time they are ready.
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
     /// How many executions the other side answered.
     pub(super) answers: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
-    /// The partition that is served first.
+    /// Turns with each fetch, which serves another partition first.
     pub(super) rotor: u8,
+    /// The partition that executed last.
+    pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
     next_number: u64,
 }
@@ -80,10 +84,12 @@ impl Machine {
             release_failures: 0,
             solo: None,
             solo_at: now,
+            solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
             answers: 0,
             drain: None,
             rotor: 0,
+            served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,
         }
@@ -109,7 +115,10 @@ impl Machine {
         if let Some(command) = self.execute(now) {
             return Some(command);
         }
-        // Marks that the executor asked for go out at once.
+        // Probes and marks that the executor asked for go out at once.
+        if due(self.probe_at()) {
+            return Some(self.probe());
+        }
         if due(self.settle_at(now)) {
             return Some(self.settle(now));
         }

@@ -12,11 +12,12 @@ pub(super) struct Member {
     pub(super) registered: bool,
     /// When the last successful renewal was sent.
     renewed: Option<Time>,
-    /// When the renewal under way was sent.
-    pub(super) renewing: Option<Time>,
+    /// The renewal under way: of whom, and when it was sent.
+    pub(super) renewing: Option<(InstanceId, Time)>,
     pub(super) next_renew: Time,
     pub(super) renew_failures: u32,
-    pub(super) acquiring: bool,
+    /// Whom the acquisition under way is for.
+    pub(super) acquiring: Option<InstanceId>,
     pub(super) next_acquire: Time,
     pub(super) share: Option<u16>,
     /// It left the queue and does not come back until told.
@@ -32,10 +33,20 @@ impl Member {
             renewing: None,
             next_renew: now,
             renew_failures: 0,
-            acquiring: false,
+            acquiring: None,
             next_acquire: now,
             share: None,
             away: false,
+        }
+    }
+
+    /// The same member under a new id, not registered yet. Calls under way for the old id are still
+    /// to be answered, and their answers say nothing about the new one.
+    pub(super) fn under(&self, id: InstanceId, now: Time) -> Self {
+        Self {
+            renewing: self.renewing,
+            acquiring: self.acquiring,
+            ..Self::new(id, now)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, work::pause_after};
+use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after};
 use crate::{
     Result,
     partition::Partition,
@@ -110,7 +110,7 @@ impl Machine {
                 Settled::LeaseLost => {
                     lost.insert(partition);
                 }
-                Settled::Superseded => self.superseded(partition, seq),
+                Settled::Superseded => self.superseded(partition, seq, now),
             }
         }
         for partition in lost {
@@ -175,17 +175,39 @@ impl Machine {
             return;
         }
         let key = held.key.clone();
+        let crowded = held.crowded;
+        if key
+            .as_ref()
+            .and_then(|key| work.keys.get(key))
+            .is_some_and(Key::runs_low)
+        {
+            work.next_poll = work.next_poll.min(now);
+        }
         work.remove(seq);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
             Change::Mark(Mark::Wait) => {
                 if let Some(key) = key {
                     work.remember_aside(key.clone());
+                    work.caught_up(&key);
+                    // Later rows of the key may be in memory or on their way, from a fetch that saw
+                    // this one pending: it is in front of them, and blocks them from now on.
+                    work.close(&key);
+                    work.drop_followers(&key, seq, now);
                     work.refresh(&key, ungated);
                 }
                 return;
             }
-            Change::Mark(_) => return,
+            Change::Mark(_) => {
+                if let Some(key) = key {
+                    work.refresh(&key, ungated);
+                    // The last row in front may be done already.
+                    if crowded {
+                        work.hint(&key, now);
+                    }
+                }
+                return;
+            }
         };
         work.cautious = work.cautious.saturating_sub(1);
         if let Verdict::Retry { after, .. } | Verdict::Unknown { after, .. } = verdict {
@@ -204,14 +226,14 @@ impl Machine {
             _ if overtaken => {}
             _ => {
                 work.close(&key);
-                work.drop_followers(&key, seq);
+                work.drop_followers(&key, seq, now);
             }
         }
         work.refresh(&key, ungated);
     }
 
     /// An operator changed the row: what is in memory of its key may be out of date.
-    fn superseded(&mut self, partition: Partition, seq: Seq) {
+    fn superseded(&mut self, partition: Partition, seq: Seq, now: Time) {
         self.event(Event::Superseded { partition, seq });
         self.cancel_solo(partition, seq);
         let Some(work) = self.works.get_mut(&partition) else {
@@ -223,7 +245,7 @@ impl Machine {
         }
         if let Some(key) = held.key {
             work.close(&key);
-            work.drop_followers(&key, seq);
+            work.drop_followers(&key, seq, now);
             work.refresh(&key, false);
         }
     }

@@ -4,7 +4,9 @@
 //! the next death is its doing and nobody else's; and one with an unknown outcome that nobody could
 //! tell apart from a failing broker, so that probes before and after show whose fault it is.
 
-use super::{Command, Machine, RunId, Time, held::Stage};
+use std::ops::Bound;
+
+use super::{Command, Machine, RunId, Time, held::Stage, work::Work};
 use crate::{Result, partition::Partition, publisher::Durability, store::Seq};
 
 /// The step of a message that runs alone.
@@ -28,6 +30,10 @@ pub(super) struct Solo {
     pub(super) partition: Partition,
     pub(super) seq: Seq,
     step: Step,
+    /// Whether a probe was sent for this step.
+    asked: bool,
+    /// Whether a probe succeeded before it ran.
+    probed: bool,
     started: Time,
     /// Why its outcome is unknown.
     reason: String,
@@ -46,11 +52,25 @@ impl Machine {
         self.solo_at <= now && self.next_solo().is_some()
     }
 
+    /// The one after the last that ran alone, in a circle: one that comes back at once must not keep
+    /// the others from their turn.
     fn next_solo(&self) -> Option<(Partition, Seq)> {
-        self.works
-            .iter()
-            .filter(|(_, work)| work.handover.is_none())
-            .find_map(|(partition, work)| Some((*partition, *work.solos.first()?)))
+        let (last, seq) = self.solo_last;
+        let first = |(partition, work): (&Partition, &Work)| {
+            let seq = work.handover.is_none().then(|| work.solos.first())??;
+            Some((*partition, *seq))
+        };
+        let same = || {
+            let work = self.works.get(&last).filter(|w| w.handover.is_none())?;
+            let seq = work.solos.range((Bound::Excluded(seq), Bound::Unbounded));
+            seq.map(|seq| (last, *seq)).next()
+        };
+        same()
+            .or_else(|| {
+                let after = (Bound::Excluded(last), Bound::Unbounded);
+                self.works.range(after).find_map(first)
+            })
+            .or_else(|| self.works.range(..=last).find_map(first))
     }
 
     /// Takes the next step of the message that runs alone, once nothing else is in flight.
@@ -67,10 +87,13 @@ impl Machine {
             } else {
                 Step::Mark
             };
+            self.solo_last = (partition, seq);
             self.solo = Some(Solo {
                 partition,
                 seq,
                 step,
+                asked: false,
+                probed: false,
                 started: now,
                 reason: String::new(),
             });
@@ -93,22 +116,28 @@ impl Machine {
         Some(Command::Execute(vec![started]))
     }
 
-    /// Marks the suspect that is about to run alone; another message goes at once.
+    /// Marks the message that is about to run alone if it is a suspect, or the first time that its
+    /// partition is worked after an owner died; another message goes at once.
     fn mark_solo(&mut self, now: Time) {
         let Some(solo) = &mut self.solo else { return };
         let (partition, seq) = (solo.partition, solo.seq);
-        let suspect = self
-            .works
-            .get(&partition)
-            .and_then(|work| work.rows.get(&seq))
-            .is_some_and(|held| held.suspect && held.counted_ahead == 0);
-        solo.step = if suspect { Step::Mark } else { Step::Go };
-        if suspect {
-            if let Some(work) = self.works.get_mut(&partition) {
-                work.solos.remove(&seq);
+        let crash = self.works.get(&partition).and_then(|work| {
+            let held = work.rows.get(&seq)?;
+            match (held.suspect, held.marked) {
+                (_, true) => None,
+                (true, false) => Some(1),
+                (false, false) => (work.cautious > 0).then_some(0),
             }
-            self.mark(partition, seq, 1, now);
+        });
+        let Some(crash) = crash else {
+            solo.step = Step::Go;
+            return;
+        };
+        solo.step = Step::Mark;
+        if let Some(work) = self.works.get_mut(&partition) {
+            work.solos.remove(&seq);
         }
+        self.mark(partition, seq, crash, now);
     }
 
     /// The mark of a row was recorded.
@@ -178,13 +207,21 @@ impl Machine {
 
     pub(super) const fn probe(&mut self) -> Command {
         self.breaker.probing = true;
+        if let Some(solo) = &mut self.solo {
+            solo.asked = matches!(solo.step, Step::ProbeBefore | Step::ProbeAfter);
+        }
         Command::Probe
     }
 
     /// Takes the answer to [`Command::Probe`].
     pub fn probed(&mut self, reply: &Result<Durability>, now: Time) {
         let ok = reply.is_ok();
-        let step = self.solo.as_ref().map(|solo| solo.step);
+        // A probe that was sent before says nothing about this step.
+        let step = self.solo.as_mut().filter(|solo| solo.asked).map(|solo| {
+            solo.asked = false;
+            solo.probed |= ok && solo.step == Step::ProbeBefore;
+            solo.step
+        });
         if !ok && !self.breaker.is_open() {
             self.open_breaker(now);
         }
@@ -198,8 +235,9 @@ impl Machine {
                 let Some(solo) = &mut self.solo else { return };
                 let (partition, seq) = (solo.partition, solo.seq);
                 let reason = std::mem::take(&mut solo.reason);
+                let counted = ok && solo.probed;
                 self.end_solo(now);
-                self.unknown(partition, seq, reason, ok, true, now);
+                self.unknown(partition, seq, reason, counted, true, now);
             }
             _ => {}
         }

@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     message::OrderingKey,
-    store::{Epoch, Grant, Seq},
+    store::{Change, Epoch, Grant, Mark, Seq},
 };
 
 /// The most keys with rows set aside that are remembered; the sweep finds the others.
 const ASIDE_MAX: usize = 1_024;
+/// The most waiting rows of a key that a fetch releases.
+pub(super) const RELEASED_MAX: usize = 256;
 
 /// A fetch under way.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Fetching {
     pub(super) full: BTreeSet<OrderingKey>,
     /// Keys that the request asked to release.
     pub(super) hinted: Vec<OrderingKey>,
+    /// Whether the request asked for a sweep.
+    pub(super) sweep: bool,
     /// Keys that got a blocker since it was sent: its rows of them may be blocked by now.
     pub(super) closed: BTreeSet<OrderingKey>,
     /// Keys of which anything was settled since it was sent.
@@ -58,8 +62,9 @@ pub(super) struct Work {
     pub(super) due: Option<Time>,
     pub(super) more: bool,
     pub(super) next_sweep: Time,
-    /// Keys with rows set aside, as far as remembered.
-    pub(super) aside: BTreeSet<OrderingKey>,
+    /// Keys with rows set aside, as far as remembered, and how many of the rows that were released
+    /// may still be in the store.
+    pub(super) aside: BTreeMap<OrderingKey, usize>,
     /// Keys whose rows may be released.
     pub(super) hints: BTreeSet<OrderingKey>,
     /// How many more messages are marked before they run.
@@ -91,7 +96,7 @@ impl Work {
             due: None,
             more: false,
             next_sweep: now,
-            aside: BTreeSet::new(),
+            aside: BTreeMap::new(),
             hints: BTreeSet::new(),
             cautious,
             handover: None,
@@ -102,14 +107,15 @@ impl Work {
     /// Takes a row into memory.
     pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
         self.bytes += held.size;
-        let key = held.key.clone();
+        let (key, aside) = (held.key.clone(), held.aside);
         self.rows.insert(seq, held);
         if let Some(key) = key {
-            self.keys
+            let state = self
+                .keys
                 .entry(key.clone())
-                .or_insert_with(|| Key::new(capacity))
-                .rows
-                .insert(seq);
+                .or_insert_with(|| Key::new(capacity));
+            state.rows.insert(seq);
+            state.aside += usize::from(aside);
             self.refresh(&key, false);
         } else {
             self.offer(seq);
@@ -126,6 +132,7 @@ impl Work {
             && let Some(state) = self.keys.get_mut(key)
         {
             state.rows.remove(&seq);
+            state.aside -= usize::from(held.aside);
             if state.rows.is_empty() {
                 self.keys.remove(key);
             }
@@ -188,7 +195,7 @@ impl Work {
 
     /// Drops the rows of `key` behind `seq` that nothing is being done with: the store knows them as
     /// blocked from now on.
-    pub(super) fn drop_followers(&mut self, key: &OrderingKey, seq: Seq) {
+    pub(super) fn drop_followers(&mut self, key: &OrderingKey, seq: Seq, now: Time) {
         let Some(state) = self.keys.get(key) else {
             return;
         };
@@ -199,13 +206,29 @@ impl Work {
             .copied()
             .collect();
         for follower in followers {
-            if self
-                .rows
-                .get(&follower)
-                .is_some_and(|held| held.stage == Stage::Ready && !held.marked)
-            {
-                self.remove(follower);
-            }
+            self.let_go(follower, now);
+        }
+    }
+
+    /// Drops a row that nothing is being done with. A mark is cleared first, since the row was not
+    /// executed.
+    pub(super) fn let_go(&mut self, seq: Seq, now: Time) {
+        let Some(held) = self.rows.get_mut(&seq) else {
+            return;
+        };
+        if !matches!(held.stage, Stage::Ready | Stage::Paused) {
+            return;
+        }
+        if held.marked {
+            let attempt = held.attempt - held.counted_ahead;
+            let crashes = held.crashes - held.counted_ahead;
+            held.stage = Stage::Settling;
+            held.change = Some((attempt, Change::Mark(Mark::Clear { crashes })));
+            self.runnable.remove(&seq);
+            self.solos.remove(&seq);
+            self.enqueue(seq, now);
+        } else {
+            self.remove(seq);
         }
     }
 
@@ -225,19 +248,54 @@ impl Work {
     }
 
     /// Remembers that rows of `key` are set aside.
-    pub(super) fn remember_aside(&mut self, key: OrderingKey) {
-        if self.aside.len() < ASIDE_MAX {
-            self.aside.insert(key);
+    pub(super) fn remember_aside(&mut self, key: OrderingKey) -> Option<&mut usize> {
+        if self.aside.len() < ASIDE_MAX || self.aside.contains_key(&key) {
+            Some(self.aside.entry(key).or_default())
+        } else {
+            None
         }
     }
 
-    /// Asks for the rows of `key` that are set aside, if there are any and room for them.
+    /// Notes that rows of `key` were released: they are to be fetched.
+    pub(super) fn released(&mut self, key: OrderingKey, now: Time) {
+        if let Some(ahead) = self.remember_aside(key) {
+            *ahead = ahead.saturating_add(RELEASED_MAX);
+        }
+        self.more = true;
+        self.next_poll = now;
+    }
+
+    /// Notes that everything that is due came, but for keys that are `full`. Returns the keys whose
+    /// released rows are thereby used up.
+    pub(super) fn exhausted(&mut self, full: &BTreeSet<OrderingKey>) -> Vec<OrderingKey> {
+        let mut keys = Vec::new();
+        for (key, ahead) in &mut self.aside {
+            if *ahead > 0 && !full.contains(key) {
+                *ahead = 0;
+                keys.push(key.clone());
+            }
+        }
+        keys
+    }
+
+    /// Notes that a released row of `key` is pending in the store no more.
+    pub(super) fn caught_up(&mut self, key: &OrderingKey) {
+        if let Some(ahead) = self.aside.get_mut(key) {
+            *ahead = ahead.saturating_sub(1);
+        }
+    }
+
+    /// Asks for the rows of `key` that are set aside, if there are any, memory has room for them, and
+    /// those that were released before are used up: what fills a fetch would be set aside again.
     pub(super) fn hint(&mut self, key: &OrderingKey, now: Time) {
+        let Some(ahead) = self.aside.get(key) else {
+            return;
+        };
         let room = self
             .keys
             .get(key)
-            .is_none_or(|state| state.rows.len() * 2 <= state.share);
-        if room && self.aside.contains(key) {
+            .map_or(*ahead == 0, |state| state.wants_more(*ahead));
+        if room {
             self.hints.insert(key.clone());
             self.next_poll = self.next_poll.min(now);
         }

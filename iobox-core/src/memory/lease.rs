@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::table::{Member, Table};
+use super::table::{Member, Slot, Table};
 use crate::{
     dispatch::Bug,
+    partition::Partition,
     store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
 };
 
@@ -45,17 +46,20 @@ impl Table {
             .unwrap_or_default();
         let partitions = self.slots.len();
         let share = partitions / ranked.len() + usize::from(rank < partitions % ranked.len());
-        let mut room = share.saturating_sub(request.held.len());
         let reclaims = !self.has(Bug::LeaseNeverReclaimed);
         let mut granted = Vec::new();
+        let lost = |slot: &Slot, partition: &Partition| {
+            slot.owner == Some(request.instance) && !request.held.contains(partition)
+        };
+        let mut room = share.saturating_sub(request.held.len());
         for (partition, slot) in &mut self.slots {
-            let free = slot.owner.is_none_or(|owner| {
-                (reclaims && !self.members.contains_key(&owner))
-                    || (owner == request.instance && !request.held.contains(partition))
-            });
-            if room > 0 && free {
-                room -= 1;
-                let abandoned = slot.owner.is_some();
+            let free = slot
+                .owner
+                .is_none_or(|owner| reclaims && !self.members.contains_key(&owner));
+            if lost(slot, partition) || (free && room > 0) {
+                room = room.saturating_sub(1);
+                let abandoned = slot.abandoned || slot.owner.is_some();
+                slot.abandoned = abandoned;
                 slot.owner = Some(request.instance);
                 slot.epoch = Epoch(slot.epoch.0 + 1);
                 granted.push(Grant {
@@ -72,12 +76,13 @@ impl Table {
     }
 
     pub(super) fn give_back(&mut self, request: &ReleaseRequest) {
-        for (partition, epoch) in &request.partitions {
-            if let Some(slot) = self.slots.get_mut(partition)
+        for grant in &request.partitions {
+            if let Some(slot) = self.slots.get_mut(&grant.partition)
                 && slot.owner == Some(request.instance)
-                && slot.epoch == *epoch
+                && slot.epoch == grant.epoch
             {
                 slot.owner = None;
+                slot.abandoned = grant.abandoned;
             }
         }
         if request.leave {

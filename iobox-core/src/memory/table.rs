@@ -25,6 +25,8 @@ type Place = (Partition, Seq);
 pub(super) struct Slot {
     pub(super) owner: Option<InstanceId>,
     pub(super) epoch: Epoch,
+    /// Whether its last owner but one may have died executing.
+    pub(super) abandoned: bool,
 }
 
 /// A registered instance.
@@ -58,6 +60,7 @@ impl Table {
         let slot = Slot {
             owner: None,
             epoch: Epoch(0),
+            abandoned: false,
         };
         Self {
             slots: partitions

@@ -72,8 +72,8 @@ pub struct AcquireRequest {
     /// The taker, which must be registered and not expired.
     pub instance: InstanceId,
     /// The partitions that the taker knows to hold. One that the store has under the taker's name
-    /// and that is missing here was granted by a call whose reply was lost: it is free for the taker,
-    /// who gets it again under a higher epoch.
+    /// and that is missing here was granted by a call whose reply was lost: the taker gets it again
+    /// under a higher epoch, also beyond his share, so that he can hand it over properly.
     pub held: Vec<Partition>,
 }
 
@@ -111,8 +111,10 @@ pub struct ReleaseRequest {
     pub queue: Queue,
     /// The owner.
     pub instance: InstanceId,
-    /// What to give back, each under the epoch it was granted with.
-    pub partitions: Vec<(Partition, Epoch)>,
+    /// What to give back, each under the epoch it was granted with. One that is still
+    /// [`abandoned`](Grant::abandoned), since its new owner has not worked off what the dead one may
+    /// have executed, is granted as abandoned again.
+    pub partitions: Vec<Grant>,
     /// Whether the instance leaves the queue altogether.
     pub leave: bool,
 }

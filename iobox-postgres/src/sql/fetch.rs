@@ -151,7 +151,7 @@ with fence as materialized (
   select p.partition from {partition} as p
   join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
     on h.partition = p.partition and h.epoch = p.epoch
-  where p.queue = $1 and p.owner is not null
+  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
   order by p.partition
   for share of p
 ), ready as materialized (

@@ -25,7 +25,9 @@ where i.queue = $1 and i.id = $2::uuid
 /// pass. Expired rows are deleted unless somebody holds them. Partitions are locked in order with
 /// SKIP LOCKED, so that this never waits for a settle or for another taker. The epoch of the
 /// snapshot is compared with the locked row: a partition that somebody took after the snapshot is
-/// not free, though the snapshot does not show its new owner's row.
+/// not free, though the snapshot does not show its new owner's row. What was granted to the taker by
+/// a call whose reply was lost comes first, and beyond his share. The nil UUID is an owner without a
+/// row: nobody has the partition, and it is still abandoned.
 ///
 /// The tables have one row for each partition and instance; all reads are by their primary keys.
 /// Returns no row when the taker is expired or gone, and one without a partition when it got none;
@@ -57,7 +59,8 @@ with now as materialized (
   join me on me.id = l.id
   cross join (select count(*) as total from {partition} as p where p.queue = $1) as p
 ), free as materialized (
-  select p.partition, p.epoch from {partition} as p
+  select p.partition, p.epoch, p.owner is not distinct from $2::uuid as lost
+  from {partition} as p
   where p.queue = $1 and (
     p.owner is null
     or p.owner not in (select id from live)
@@ -68,8 +71,11 @@ with now as materialized (
   from {partition} as p
   join free as f on f.partition = p.partition and f.epoch = p.epoch
   where p.queue = $1
-  order by p.partition
-  limit (select greatest(coalesce(max(share), 0) - cardinality($3::smallint[]), 0) from due)
+  order by p.owner is distinct from $2::uuid, p.partition
+  limit (select greatest(
+    coalesce(max(share), 0) - cardinality($3::smallint[]),
+    (select count(*) from free as f where f.lost)
+  ) from due)
   for update of p skip locked
 ), taken as (
   update {partition} as p set epoch = p.epoch + 1, owner = $2::uuid
@@ -84,17 +90,18 @@ order by t.partition
 ";
 
 /// Gives partitions back. `$1` queue, `$2` instance, `$3` partitions, `$4` their epochs, `$5`
-/// whether the instance leaves. Locks the partitions in order and waits for settles under way.
+/// whether the instance leaves, `$6` which of them are still abandoned. Locks the partitions in order and waits for settles under way.
 const RELEASE: &str = "
 with held as materialized (
-  select p.partition from {partition} as p
-  join unnest($3::smallint[], $4::bigint[]) as h (partition, epoch)
+  select p.partition, h.abandoned from {partition} as p
+  join unnest($3::smallint[], $4::bigint[], $6::boolean[]) as h (partition, epoch, abandoned)
     on h.partition = p.partition and h.epoch = p.epoch
   where p.queue = $1 and p.owner = $2::uuid
   order by p.partition
   for update of p
 ), freed as (
-  update {partition} as p set owner = null
+  update {partition} as p
+  set owner = case when h.abandoned then '00000000-0000-0000-0000-000000000000'::uuid end
   from held as h
   where p.queue = $1 and p.partition = h.partition
 ), left_queue as (

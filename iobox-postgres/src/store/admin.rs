@@ -167,7 +167,10 @@ fn number(row: &PgRow, at: usize) -> Result<u64> {
 fn partition(row: &PgRow) -> Result<PartitionStats> {
     Ok(PartitionStats {
         partition: row::partition(get(row, 0)?)?,
-        owner: get::<Option<&str>>(row, 1)?.map(id).transpose()?,
+        owner: get::<Option<&str>>(row, 1)?
+            .map(id)
+            .transpose()?
+            .filter(|owner| !owner.as_uuid().is_nil()),
         epoch: Epoch(get(row, 2)?),
     })
 }

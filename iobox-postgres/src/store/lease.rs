@@ -51,6 +51,10 @@ impl PostgresStore {
 
     /// Acquires, and looks again for a moment when all that is free is locked: by a settle of the
     /// last owner, which ends at once, or by another taker.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a pause between two statements on a real server"
+    )]
     pub(super) async fn acquire_partitions(&self, request: &AcquireRequest) -> Result<Acquired> {
         for _ in 0..MISSED_MAX {
             let (acquired, missed) = self.acquire_once(request).await?;
@@ -106,8 +110,13 @@ impl PostgresStore {
         let (numbers, epochs): (Vec<i16>, Vec<i64>) = request
             .partitions
             .iter()
-            .map(|(partition, epoch)| (i16::from(partition.number()), epoch.0))
+            .map(|grant| (i16::from(grant.partition.number()), grant.epoch.0))
             .unzip();
+        let abandoned: Vec<bool> = request
+            .partitions
+            .iter()
+            .map(|grant| grant.abandoned)
+            .collect();
         self.sql
             .lease
             .release
@@ -117,6 +126,7 @@ impl PostgresStore {
             .bind(numbers)
             .bind(epochs)
             .bind(request.leave)
+            .bind(abandoned)
             .execute(&self.pool)
             .await
             .map_err(|source| from_sqlx("releasing", source))?;

@@ -13,7 +13,7 @@ use super::{
     Harness, OpenTransaction,
     support::{
         Instance, TOPIC, enqueue, enqueue_results, entries, key, keyed, labels, partitions, plain,
-        states, try_enqueue,
+        try_enqueue,
     },
 };
 
@@ -232,22 +232,4 @@ pub async fn a_new_message_is_pending<H: Harness>() {
         assert!(!entry.uncertain && !entry.halts, "{entry:?}");
         assert_eq!((entry.reason, entry.settled_at), (None, None));
     }
-}
-
-/// An enqueue whose future is dropped at any moment leaves nothing behind once the transaction is
-/// rolled back.
-pub async fn a_dropped_enqueue_leaves_nothing<H: Harness>() {
-    let harness = H::fresh(partitions(1)).await;
-    for polls in 0..16 {
-        let mut open = harness.begin().await.expect("begin");
-        let drafts = [plain("never").id("x"), plain("never")];
-        tokio::select! {
-            biased;
-            () = async { for _ in 0..polls { tokio::task::yield_now().await } } => {}
-            results = open.enqueue(&drafts) => assert!(results.is_ok(), "{results:?}"),
-        }
-        drop(open);
-    }
-    enqueue(&harness, &[plain("a").id("x")]).await;
-    assert_eq!(states(harness.store().as_ref()).await, [State::Pending]);
 }

@@ -167,7 +167,11 @@ pub async fn a_racing_takeover_splits_settlements_cleanly<H: Harness>() {
                 for _ in 0..round {
                     tokio::task::yield_now().await;
                 }
-                assert_eq!(heir.acquire().await.0, 1);
+                // A store may pass over a partition that is locked by a settle under way.
+                while heir.held.is_empty() {
+                    assert_eq!(heir.acquire().await.0, 1);
+                    tokio::task::yield_now().await;
+                }
                 let first = heir.fetch().await.pending;
                 (heir, first)
             }

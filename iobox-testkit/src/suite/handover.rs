@@ -2,7 +2,7 @@
 
 use iobox_core::{
     partition::Partition,
-    store::{Epoch, State},
+    store::{Epoch, Grant, State},
 };
 
 use super::{
@@ -67,7 +67,47 @@ pub async fn leaving_without_giving_back_abandons<H: Harness>() {
     assert!(granted.iter().all(|grant| grant.abandoned), "{granted:?}");
 }
 
-/// A release under an older epoch leaves the partition with its new owner.
+/// A partition that is given back while it is still abandoned is granted as abandoned again, once.
+pub async fn a_partition_stays_abandoned_until_it_is_worked_off<H: Harness>() {
+    let harness = H::fresh(partitions(2)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let grants = one
+        .held
+        .iter()
+        .map(|(partition, epoch)| Grant {
+            partition: *partition,
+            epoch: *epoch,
+            abandoned: partition.number() == 1,
+        })
+        .collect();
+    one.send_grants(grants, false).await;
+    one.held.clear();
+    let abandoned = |granted: Vec<Grant>| -> Vec<u8> {
+        let still = granted.iter().filter(|grant| grant.abandoned);
+        still.map(|grant| grant.partition.number()).collect()
+    };
+    assert_eq!(abandoned(one.acquire().await.1), [1]);
+    one.release_all().await;
+    assert_eq!(abandoned(one.acquire().await.1), [0; 0]);
+}
+
+/// A grant whose reply was lost comes back to its owner also when his share has shrunk meanwhile.
+pub async fn a_lost_grant_comes_back_beyond_the_share<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let lost = std::mem::take(&mut one.held);
+    let mut two = Instance::register(harness.store()).await;
+    let (share, granted) = one.acquire().await;
+    assert_eq!((share, granted.len()), (2, 4));
+    for grant in &granted {
+        assert!(grant.epoch > lost[&grant.partition], "{grant:?}");
+    }
+    assert_eq!(two.acquire().await.1.len(), 0);
+    one.release(&[Partition::new(2), Partition::new(3)]).await;
+    assert_eq!(two.acquire().await.1.len(), 2);
+}
+
+/// A release under an older epoch leaves the partition with its owner.
 pub async fn a_release_under_an_older_epoch_is_ignored<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let mut one = Instance::owner(harness.store()).await;
@@ -75,20 +115,19 @@ pub async fn a_release_under_an_older_epoch_is_ignored<H: Harness>() {
     one.release_all().await;
     one.acquire().await;
     one.send_release(old, false).await;
-    let mut two = Instance::register(harness.store()).await;
-    assert_eq!(two.acquire().await.1, [], "the partition has an owner");
+    enqueue(&harness, &[plain("a")]).await;
+    one.apply(&one.one().await, done()).await;
 }
 
 /// A release by an instance that does not own the partition is ignored, even under the right epoch.
 pub async fn a_release_by_somebody_else_is_ignored<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
-    let mut two = Instance::register(harness.store()).await;
+    let two = Instance::register(harness.store()).await;
     let held: Vec<_> = one.held.iter().map(|(p, e)| (*p, *e)).collect();
     two.send_release(held, false).await;
     two.send_release(vec![(Partition::new(0), Epoch(99))], false)
         .await;
-    assert_eq!(two.acquire().await.1, [], "the partition has an owner");
     enqueue(&harness, &[plain("a")]).await;
     one.apply(&one.one().await, done()).await;
 }

@@ -59,7 +59,8 @@ pub async fn short_and_long_delays_are_kept<H: Harness>() {
     assert_eq!(labels(&one.fetch().await), ["short", "long"]);
 }
 
-/// Due retries and pending messages come together in the order of their seqs.
+/// Due retries and pending messages come together in the order of their seqs; when a limit leaves
+/// some out, which of the due retries come is the store's choice.
 pub async fn due_retries_come_in_their_old_place<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;

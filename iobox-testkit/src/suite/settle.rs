@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iobox_core::store::{Change, Entry, Pending, Revision, Settled, Settlement, State, Store};
+use iobox_core::store::{Change, Entry, Pending, Revision, Settled, Settlement, State};
 
 use super::{
     Harness,
@@ -286,38 +286,6 @@ pub async fn no_settlements_are_no_results<H: Harness>() {
     enqueue(&harness, &[plain("a")]).await;
     assert_eq!(one.send_all(&[]).await, []);
     assert_eq!(states(harness.store().as_ref()).await, [State::Pending]);
-}
-
-/// A settle whose future is dropped at any moment is done or not done, never half; repeating it
-/// applies.
-pub async fn a_dropped_settle_is_done_or_not_done<H: Harness>() {
-    const ROWS: usize = 8;
-    let harness = H::fresh(partitions(1)).await;
-    let one = Instance::owner(harness.store()).await;
-    for polls in 0..24_usize {
-        let drafts: Vec<_> = (0..ROWS).map(plain).collect();
-        enqueue(&harness, &drafts).await;
-        let rows = one.fetch().await.pending;
-        let settlements: Vec<_> = rows.iter().map(|row| one.settlement(row, done())).collect();
-        tokio::select! {
-            biased;
-            () = yields(polls) => {}
-            settled = harness.store().settle(&settlements) => {
-                assert_eq!(settled.expect("settle"), [Settled::Applied; ROWS]);
-            }
-        }
-        let left = one.fetch().await.pending.len();
-        assert!(left == 0 || left == ROWS, "{left} of {ROWS} rows are open");
-        assert_eq!(one.send_all(&settlements).await, [Settled::Applied; ROWS]);
-        assert!(one.fetch().await.pending.is_empty());
-    }
-}
-
-/// Lets other tasks run `count` times.
-async fn yields(count: usize) {
-    for _ in 0..count {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// What a settlement may change of an entry.

@@ -47,6 +47,8 @@ macro_rules! __store_table {
                 a_released_partition_is_not_abandoned
                 only_a_death_abandons_a_partition
                 leaving_without_giving_back_abandons
+                a_partition_stays_abandoned_until_it_is_worked_off
+                a_lost_grant_comes_back_beyond_the_share
                 a_release_under_an_older_epoch_is_ignored
                 a_release_by_somebody_else_is_ignored
                 a_repeated_release_takes_nothing
@@ -151,7 +153,6 @@ macro_rules! __store_table {
                 results_stand_in_the_order_of_the_settlements
                 a_superseded_row_leaves_its_neighbours_alone
                 no_settlements_are_no_results
-                a_dropped_settle_is_done_or_not_done
             }
             retry {
                 a_retry_is_due_after_its_delay
@@ -236,7 +237,6 @@ macro_rules! __store_table {
                 no_drafts_are_no_messages
                 ten_thousand_drafts_are_one_call
                 a_new_message_is_pending
-                a_dropped_enqueue_leaves_nothing
             }
             duplicate {
                 a_second_message_with_an_id_is_a_duplicate
@@ -246,9 +246,26 @@ macro_rules! __store_table {
                 a_rolled_back_id_is_free
                 an_id_outlives_its_message
                 ids_are_compared_byte_by_byte
-                a_duplicate_of_an_open_transaction_is_not_written
-                a_duplicate_of_a_rolled_back_transaction_is_new
+                an_id_of_two_open_transactions_is_written_once
+                an_id_of_a_transaction_that_rolls_back_is_new
                 racing_duplicates_are_written_once
+            }
+            cancel {
+                a_dropped_settle_is_done_or_not_done
+                a_dropped_enqueue_leaves_nothing
+                a_dropped_commit_is_whole_or_nothing
+                a_dropped_release_strands_nothing
+                a_dropped_acquisition_strands_nothing
+            }
+            race {
+                a_verdict_and_a_discard_exclude_each_other
+                a_mark_and_a_discard_end_in_a_discard
+                followers_set_aside_during_a_replay_are_not_stranded
+                two_sweeps_release_each_row_once
+                a_settlement_sent_twice_is_applied_once
+                two_replays_share_the_messages
+                two_purges_share_the_messages
+                a_working_owner_and_a_writer_keep_the_order
             }
             corrupt {
                 a_corrupt_row_comes_as_corrupt
@@ -275,6 +292,7 @@ macro_rules! __store_table {
                 the_oldest_age_is_of_what_is_not_settled
                 partitions_tell_their_owners
                 instances_tell_their_lives
+                instances_are_listed_by_age
             }
             wake {
                 an_enqueue_is_signalled
@@ -313,17 +331,10 @@ macro_rules! __store_tests {
     };
 }
 
-/// Certifies a store: one test for each [case](crate::suite::cases), run against the
-/// [harness](crate::suite::Harness) that is named.
+/// Certifies a store: one test for each [case](crate::suite::cases), in a module for each noun, run
+/// against the [harness](crate::suite::Harness) that is named.
 ///
-/// ```ignore
-/// //! tests/conformance.rs of an adapter
-/// struct Mine { … }
-/// #[async_trait::async_trait]
-/// impl iobox_testkit::suite::Harness for Mine { … }
-///
-/// iobox_testkit::store_suite!(Mine);
-/// ```
+/// The [suite](crate::suite) shows a harness.
 #[macro_export]
 macro_rules! store_suite {
     ($harness:ty) => {

@@ -84,11 +84,13 @@ impl<H: Harness> Program<H> {
         let mut keys = Vec::new();
         for _ in 0..count {
             let draft = plain(self.enqueued);
+            // A row without a key lies where its id says: the same place under the same seed.
+            let id = format!("m{}", self.enqueued);
             self.enqueued += 1;
             let key = (self.rng.u8(..5) > 0).then(|| self.key());
             drafts.push(match &key {
                 Some(key) => draft.key(key),
-                None => draft,
+                None => draft.id(id),
             });
             keys.push(key);
         }

@@ -124,6 +124,19 @@ impl<S: Store> Instance<S> {
 
     /// Sends a release as it is.
     pub async fn send_release(&self, partitions: Vec<(Partition, Epoch)>, leave: bool) {
+        let partitions = partitions
+            .into_iter()
+            .map(|(partition, epoch)| Grant {
+                partition,
+                epoch,
+                abandoned: false,
+            })
+            .collect();
+        self.send_grants(partitions, leave).await;
+    }
+
+    /// Sends a release that says of each partition whether it is still abandoned.
+    pub async fn send_grants(&self, partitions: Vec<Grant>, leave: bool) {
         let request = ReleaseRequest {
             queue: Queue::Outbox,
             instance: self.id,

@@ -1,0 +1,188 @@
+//! Rule 6: the store decides who is blocked; a blocked row never runs and is moved to waiting.
+
+use iobox_core::{
+    dispatch::{DeadLetterPolicy, Outcome},
+    store::State,
+};
+
+use crate::{
+    rig::{Kind, Rig, ms, ok, permanent, settings, transient},
+    store::Store,
+};
+
+fn of_key(count: usize, policy: DeadLetterPolicy) -> Rig {
+    let mut store = Store::new(1);
+    for n in 0..count {
+        store.enqueue(0, &format!("a{n}"), "a", ms(0));
+    }
+    store.enqueue(0, "b0", "b", ms(0));
+    let mut settings = settings();
+    settings.policy = policy;
+    settings.batch = 50;
+    let mut rig = Rig::new(settings, store);
+    rig.step();
+    rig
+}
+
+#[test]
+fn a_blocked_row_never_runs_and_is_moved_to_waiting() {
+    let mut rig = of_key(30, DeadLetterPolicy::HaltKey);
+    rig.outcome("a0", permanent());
+    rig.outcome("b0", ok());
+    rig.run(ms(10_000));
+    assert_eq!(rig.ran, ["a0", "b0"]);
+    assert_eq!(rig.store.count(State::Waiting), 29);
+    assert_eq!(rig.machine.buffered().0, 0);
+}
+
+#[test]
+fn followers_in_memory_never_run_before_the_failed_head_is_settled() {
+    for policy in [DeadLetterPolicy::HaltKey, DeadLetterPolicy::Skip] {
+        for outcome in [transient(), permanent()] {
+            let mut rig = of_key(3, policy);
+            rig.hold.insert(Kind::Settle);
+            rig.outcome("a0", outcome);
+            rig.run(ms(1_000));
+            assert!(!rig.ran.contains(&"a1".to_owned()), "{policy:?}");
+        }
+    }
+}
+
+#[test]
+fn followers_go_on_after_a_head_that_succeeded_although_it_is_not_settled_yet() {
+    let mut rig = of_key(3, DeadLetterPolicy::HaltKey);
+    rig.hold.insert(Kind::Settle);
+    rig.outcome("a0", ok());
+    assert!(rig.in_flight().contains(&"a1".to_owned()));
+}
+
+#[test]
+fn under_skip_the_followers_of_a_dead_message_go_on() {
+    let mut rig = of_key(30, DeadLetterPolicy::Skip);
+    rig.script(|message| {
+        Some(if message.id().as_str() == "a0" {
+            permanent()
+        } else {
+            ok()
+        })
+    });
+    rig.run(ms(1_000));
+    assert_eq!(
+        (rig.store.count(State::Dead), rig.store.count(State::Done)),
+        (1, 30)
+    );
+}
+
+#[test]
+fn followers_are_released_as_soon_as_the_failed_head_succeeds() {
+    let mut rig = of_key(30, DeadLetterPolicy::HaltKey);
+    rig.outcome("b0", ok());
+    rig.outcome(
+        "a0",
+        Outcome::Transient {
+            reason: String::new(),
+            after: Some(ms(700)),
+        },
+    );
+    rig.run(ms(600));
+    assert_eq!(rig.store.count(State::Waiting), 29);
+    rig.run(ms(110));
+    assert_eq!(rig.in_flight(), ["a0"]);
+    rig.script(|_| Some(ok()));
+    rig.run(ms(100));
+    assert_eq!(
+        rig.store.count(State::Done),
+        31,
+        "without waiting for a sweep"
+    );
+    let expected: Vec<String> = (0..30).map(|n| format!("a{n}")).collect();
+    let of_a: Vec<_> = rig.ran.iter().skip(2).cloned().collect();
+    assert_eq!(of_a, expected);
+}
+
+#[test]
+fn followers_of_a_message_that_an_operator_discards_are_released_by_a_sweep() {
+    let mut rig = of_key(600, DeadLetterPolicy::HaltKey);
+    rig.script(|message| {
+        Some(if message.id().as_str() == "a0" {
+            permanent()
+        } else {
+            ok()
+        })
+    });
+    rig.run(ms(10_000));
+    assert_eq!(rig.store.count(State::Waiting), 599);
+    rig.store.row_mut("a0").state = State::Discarded;
+    rig.run(ms(5_000));
+    assert_eq!(rig.store.count(State::Done), 600);
+    let expected: Vec<String> = (0..600).map(|n| format!("a{n}")).collect();
+    let of_a: Vec<_> = rig
+        .ran
+        .iter()
+        .filter(|id| id.starts_with('a'))
+        .cloned()
+        .collect();
+    assert_eq!(of_a, expected);
+}
+
+#[test]
+fn a_stale_view_of_a_blocked_row_does_not_set_it_aside() {
+    let mut rig = of_key(2, DeadLetterPolicy::HaltKey);
+    rig.outcome("b0", ok());
+    rig.outcome(
+        "a0",
+        Outcome::Transient {
+            reason: String::new(),
+            after: Some(ms(50)),
+        },
+    );
+    rig.hold.insert(Kind::Fetch);
+    rig.run(ms(200));
+    // The store sees a1 blocked by a0; before the answer arrives a0 is done.
+    rig.let_go(Kind::Fetch);
+    rig.run(ms(200));
+    rig.script(|_| Some(ok()));
+    rig.run(ms(2_000));
+    assert_eq!(rig.store.count(State::Done), 3);
+}
+
+/// A message that was marked before its turn came and then got a failing one in front of it waits.
+#[test]
+fn a_marked_follower_waits_behind_a_message_that_was_replayed_in_front_of_it() {
+    let mut store = Store::new(1);
+    let early = store.draw();
+    store.enqueue(0, "a1", "a", ms(0));
+    // The last owner died.
+    let dead = iobox_core::store::InstanceId::new(uuid::Uuid::from_u128(77));
+    store
+        .owners
+        .values_mut()
+        .for_each(|slot| *slot = (Some(dead), 1));
+    let mut settings = settings();
+    settings.batch = 50;
+    let mut rig = Rig::new(settings, store);
+    rig.hold.insert(Kind::Settle);
+    rig.step();
+    rig.store.put(0, early, "a0", "a", ms(0));
+    rig.run(ms(3_000));
+    rig.let_go(Kind::Settle);
+    rig.run(ms(50));
+    assert_eq!(rig.in_flight(), ["a0"]);
+    rig.outcome(
+        "a0",
+        Outcome::Transient {
+            reason: String::new(),
+            after: Some(ms(2_000)),
+        },
+    );
+    rig.run(ms(1_500));
+    assert!(
+        rig.in_flight().is_empty(),
+        "a1 waits for a0: {:?}",
+        rig.in_flight()
+    );
+    rig.script(|_| Some(ok()));
+    rig.run(ms(5_000));
+    assert_eq!(rig.ran, ["a0", "a0", "a1"]);
+    assert_eq!(rig.store.count(State::Done), 2);
+}

@@ -1,0 +1,325 @@
+//! Leases: executing only while covered, loss, shares, hand-over, lost replies.
+
+use std::time::Duration;
+
+use iobox_core::{
+    dispatch::{Command, Event, Settings},
+    store::{InstanceId, State},
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::{
+    rig::{Kind, Rig, ms, ok, settings},
+    store::Store,
+};
+
+/// A store with this many messages without a key, over four partitions.
+fn of(count: u16) -> Store {
+    let mut store = Store::new(4);
+    for n in 0..count {
+        store.enqueue(u8::try_from(n % 4).unwrap(), &format!("m{n}"), "", ms(0));
+    }
+    store
+}
+
+fn other(number: u128) -> InstanceId {
+    InstanceId::new(Uuid::from_u128(1_000 + number))
+}
+
+fn owned(rig: &Rig) -> Vec<u8> {
+    rig.machine
+        .partitions()
+        .map(|(partition, _)| partition.number())
+        .collect()
+}
+
+#[test]
+fn it_registers_acquires_and_renews_five_times_a_lease() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.run(ms(10_000));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    let renewals = rig.count(Kind::Renew);
+    assert!(
+        (10..=12).contains(&renewals),
+        "{renewals} renewals in two leases"
+    );
+}
+
+#[test]
+fn it_executes_only_while_the_last_renewal_covers_execution_and_settle() {
+    let mut rig = Rig::new(settings(), of(400));
+    rig.script(|_| Some(ok()));
+    rig.run(ms(3_000));
+    rig.store.enqueue(0, "late", "", rig.now);
+    rig.hold.insert(Kind::Renew);
+    rig.run(ms(1_001));
+    let sent = rig.now;
+    let last = rig
+        .log
+        .iter()
+        .rev()
+        .filter(|(_, kind)| *kind == Kind::Renew)
+        .nth(1)
+        .unwrap()
+        .0;
+    let limit = last + ms(5_000 - 1_000 - 500);
+    let mut n = 0;
+    while rig.now < sent + ms(20_000) {
+        n += 1;
+        rig.store
+            .enqueue(n % 4, &format!("x{}-{n}", rig.now.as_millis()), "", rig.now);
+        rig.run(ms(200));
+    }
+    let started = |rig: &Rig| {
+        rig.log
+            .iter()
+            .filter(|(_, kind)| *kind == Kind::Execute)
+            .map(|(at, _)| *at)
+            .max()
+            .unwrap()
+    };
+    assert!(
+        started(&rig) <= limit,
+        "{:?} after {limit:?}",
+        started(&rig)
+    );
+    assert!(started(&rig) > limit - ms(1_500));
+    let fetched = rig
+        .log
+        .iter()
+        .filter(|(_, kind)| *kind == Kind::Fetch)
+        .map(|(at, _)| *at)
+        .max()
+        .unwrap();
+    assert!(fetched <= limit);
+    // The renewal that was late succeeds: nobody had deleted the row.
+    rig.let_go(Kind::Renew);
+    rig.run(ms(1_000));
+    assert!(started(&rig) >= sent + ms(20_000), "it goes on");
+}
+
+#[test]
+fn outcomes_of_an_instance_that_is_no_longer_covered_are_still_settled() {
+    let mut rig = Rig::new(settings(), of(4));
+    rig.step();
+    rig.hold.insert(Kind::Renew);
+    rig.run(ms(8_000));
+    rig.outcome("m0", ok());
+    rig.run(ms(10));
+    assert_eq!(rig.store.row("m0").state, State::Done);
+}
+
+#[test]
+fn an_instance_that_is_gone_drops_everything_and_registers_under_a_new_id() {
+    let mut rig = Rig::new(settings(), of(40));
+    rig.step();
+    let id = rig.machine.instance();
+    rig.store.members.clear();
+    rig.hold.insert(Kind::Acquire);
+    rig.run(ms(1_500));
+    assert_ne!(rig.machine.instance(), id);
+    assert!(owned(&rig).is_empty());
+    assert_eq!(rig.machine.buffered(), (0, 0));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::InstanceGone))
+    );
+    let before = rig.settled.len();
+    for id in rig.in_flight() {
+        rig.outcome(&id, ok());
+    }
+    assert_eq!(
+        rig.settled.len(),
+        before,
+        "what it had in flight ends unrecorded"
+    );
+    rig.script(|_| Some(ok()));
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(10_000));
+    assert_eq!(rig.store.count(State::Done), 40);
+}
+
+#[test]
+fn partitions_granted_to_an_instance_that_is_gone_are_not_worked() {
+    let mut rig = Rig::new(settings(), of(40));
+    rig.hold.insert(Kind::Acquire);
+    rig.run(ms(10));
+    let granted = rig.held_back(Kind::Acquire);
+    let reply = rig.effect(&granted);
+    // The instance is deleted before the reply arrives, and registers anew.
+    rig.store.members.clear();
+    rig.run(ms(1_500));
+    rig.reply(reply);
+    rig.run(ms(100));
+    assert!(
+        owned(&rig).is_empty() && rig.in_flight().is_empty(),
+        "they belong to nobody"
+    );
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(2_000));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+}
+
+#[test]
+fn an_acquisition_whose_reply_was_lost_strands_nothing() {
+    let mut rig = Rig::new(settings(), of(40));
+    rig.hold.insert(Kind::Acquire);
+    rig.script(|_| Some(ok()));
+    for _ in 0..3 {
+        rig.run(ms(600));
+        rig.lose_reply(Kind::Acquire);
+    }
+    rig.hold.remove(&Kind::Acquire);
+    rig.run(ms(3_000));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    assert_eq!(rig.store.count(State::Done), 40);
+}
+
+#[test]
+fn the_surplus_is_handed_over_when_it_is_quiet_and_not_before() {
+    let mut rig = Rig::new(settings(), of(40));
+    rig.step();
+    let flying: Vec<String> = rig.in_flight();
+    // Somebody joins, later than this one: half of the partitions are his due.
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.run(ms(1_500));
+    let surplus = |id: &String| rig.store.row(id).partition.number() >= 2;
+    let slow: Vec<String> = flying.iter().filter(|id| surplus(id)).cloned().collect();
+    let held: Vec<u8> = owned(&rig);
+    assert_eq!(
+        held.len(),
+        2 + slow.len(),
+        "what is in flight stays: {held:?}"
+    );
+    for id in slow {
+        let partition = rig.store.row(&id).partition.number();
+        assert!(owned(&rig).contains(&partition));
+        rig.outcome(&id, ok());
+        rig.run(ms(5));
+        assert_eq!(
+            rig.store.row(&id).state,
+            State::Done,
+            "settled before it is released"
+        );
+        assert!(!owned(&rig).contains(&partition));
+    }
+    assert_eq!(owned(&rig), [0, 1]);
+    let free = rig
+        .store
+        .owners
+        .values()
+        .filter(|(owner, _)| owner.is_none())
+        .count();
+    assert_eq!(free, 2);
+    rig.run(ms(20_000));
+    assert_eq!(owned(&rig), [0, 1], "it does not take them back");
+}
+
+#[test]
+fn a_surplus_partition_that_does_not_become_quiet_is_released_at_the_deadline() {
+    let mut settings = settings();
+    settings.max_in_flight = 8;
+    let mut rig = Rig::new(settings.clone(), of(40));
+    rig.step();
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.run(ms(1_500));
+    let longest = settings.execute_timeout + settings.settle_timeout + settings.grace;
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    rig.run(longest);
+    assert_eq!(owned(&rig), [0, 1]);
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::Stuck { .. }))
+    );
+}
+
+#[test]
+fn nothing_new_runs_in_a_partition_that_is_handed_over() {
+    let mut rig = Rig::new(settings(), of(400));
+    rig.step();
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.run(ms(1_100));
+    let before = rig.ran.len();
+    for _ in 0..20 {
+        if let Some(id) = rig.in_flight().first().cloned() {
+            rig.outcome(&id, ok());
+        }
+        rig.run(ms(10));
+    }
+    for id in &rig.ran[before..] {
+        assert!(rig.store.row(id).partition.number() < 2, "{id}");
+    }
+}
+
+#[test]
+fn a_release_whose_reply_was_lost_is_repeated() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.step();
+    rig.hold.insert(Kind::Release);
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.run(ms(1_500));
+    rig.lose_reply(Kind::Release);
+    rig.run(ms(1_500));
+    let Command::Release(request) = rig.held_back(Kind::Release) else {
+        unreachable!()
+    };
+    assert_eq!(request.partitions.len(), 2);
+}
+
+/// What a machine with any timeouts may start: nothing whose outcome could be recorded after its
+/// lease.
+fn covered(settings: &Settings, rig: &Rig, renewed: Duration) -> bool {
+    rig.log
+        .iter()
+        .filter(|(_, kind)| *kind == Kind::Execute)
+        .all(|(at, _)| {
+            *at + settings.execute_timeout + settings.settle_timeout <= renewed + settings.ttl
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The time between the last renewal and the last execution, whatever the timeouts.
+    #[test]
+    fn no_execution_outlasts_the_lease(
+        execute in 1..2_000_u64,
+        settle in 10..1_000_u64,
+        stop in 0..6_000_u64,
+    ) {
+        let mut settings = settings();
+        settings.execute_timeout = ms(execute);
+        settings.settle_timeout = ms(settle);
+        let mut rig = Rig::new(settings.clone(), of(0));
+        rig.script(|_| Some(ok()));
+        let mut n = 0;
+        let mut renewed = ms(0);
+        while rig.now < ms(14_000) {
+            n += 1;
+            rig.store.enqueue(n % 4, &format!("m{}-{n}", rig.now.as_millis()), "", rig.now);
+            if rig.now >= ms(stop) {
+                rig.hold.insert(Kind::Renew);
+            } else {
+                let last = rig.log.iter().rev().find(|(_, kind)| *kind == Kind::Renew);
+                renewed = last.map_or(renewed, |(at, _)| *at);
+            }
+            rig.run(ms(97));
+            if !rig.hold.contains(&Kind::Renew) {
+                let last = rig.log.iter().rev().find(|(_, kind)| *kind == Kind::Renew);
+                renewed = last.map_or(renewed, |(at, _)| *at);
+            }
+        }
+        prop_assert!(covered(&settings, &rig, renewed));
+    }
+}

@@ -1,0 +1,27 @@
+//! The rules of the dispatch machine, as cases that drive it directly: no runtime, no clock.
+//!
+//! `store.rs` and `row.rs` are a model of the store, `rig.rs` moves one machine by hand, `world.rs`
+//! runs several on a random schedule. Each other file holds the cases of one group of rules.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
+mod plan;
+mod rig;
+mod row;
+mod store;
+mod watch;
+mod world;
+
+mod blocked;
+mod breaker;
+mod cautious;
+mod drain;
+mod lease;
+mod liveness;
+mod outcome;
+mod room;
+mod settle;
+mod statement;

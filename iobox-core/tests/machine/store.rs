@@ -1,0 +1,299 @@
+//! The model store: rows in one map, every rule a scan, time a number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use iobox_core::{
+    message::OrderingKey,
+    partition::Partition,
+    store::{
+        AcquireRequest, Acquired, Epoch, FetchPartition, FetchRequest, Fetched, Grant, InstanceId,
+        ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement, State,
+    },
+};
+
+use crate::row::{Row, message};
+
+type Place = (Partition, Seq);
+
+/// Rows, owners, live instances.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Store {
+    pub(crate) rows: BTreeMap<Place, Row>,
+    /// The places of all rows but those that are done.
+    live: BTreeSet<Place>,
+    pub(crate) owners: BTreeMap<Partition, (Option<InstanceId>, i64)>,
+    /// Partitions that were given back before what a dead owner may have executed was worked off.
+    pub(crate) abandoned: BTreeSet<Partition>,
+    /// When each instance started and expires.
+    pub(crate) members: BTreeMap<InstanceId, (Duration, Duration)>,
+    next_seq: i64,
+}
+
+impl Store {
+    pub(crate) fn new(partitions: u8) -> Self {
+        Self {
+            owners: (0..partitions)
+                .map(|number| (Partition::new(number), (None, 0)))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Draws a seq; a row may be put under it later, as a late commit is.
+    pub(crate) fn draw(&mut self) -> Seq {
+        self.next_seq += 1;
+        Seq(self.next_seq)
+    }
+
+    pub(crate) fn put(&mut self, partition: u8, seq: Seq, id: &str, key: &str, now: Duration) {
+        let partition = Partition::new(partition);
+        let row = Row::new(partition, seq, message(id, key), now);
+        self.rows.insert((partition, seq), row);
+        self.live.insert((partition, seq));
+    }
+
+    pub(crate) fn enqueue(&mut self, partition: u8, id: &str, key: &str, now: Duration) {
+        let seq = self.draw();
+        self.put(partition, seq, id, key, now);
+    }
+
+    pub(crate) fn row(&self, id: &str) -> &Row {
+        self.rows
+            .values()
+            .find(|row| row.id() == id)
+            .unwrap_or_else(|| panic!("no row {id}"))
+    }
+
+    pub(crate) fn row_mut(&mut self, id: &str) -> &mut Row {
+        self.rows
+            .values_mut()
+            .find(|row| row.id() == id)
+            .unwrap_or_else(|| panic!("no row {id}"))
+    }
+
+    pub(crate) fn count(&self, state: State) -> usize {
+        self.rows.values().filter(|row| row.state == state).count()
+    }
+
+    pub(crate) fn is_current(&self, partition: Partition, epoch: Epoch) -> bool {
+        self.owners
+            .get(&partition)
+            .is_some_and(|(owner, current)| owner.is_some() && *current == epoch.0)
+    }
+
+    /// The first row of each key of a partition that later ones must wait for.
+    fn blockers(&self, partition: Partition) -> BTreeMap<&OrderingKey, Seq> {
+        let mut first = BTreeMap::new();
+        for row in self.of(partition).filter(|row| row.blocks()) {
+            if let Some(key) = row.key() {
+                first.entry(key).or_insert(row.seq);
+            }
+        }
+        first
+    }
+
+    pub(crate) fn is_blocked(&self, row: &Row) -> bool {
+        row.key().is_some()
+            && self
+                .of(row.partition)
+                .take_while(|other| other.seq < row.seq)
+                .any(|other| other.key() == row.key() && other.blocks())
+    }
+
+    fn of(&self, partition: Partition) -> impl Iterator<Item = &Row> {
+        self.live
+            .range((partition, Seq(0))..=(partition, Seq(i64::MAX)))
+            .map(|place| &self.rows[place])
+    }
+
+    pub(crate) fn renew(&mut self, request: &RenewRequest, now: Duration) -> Renewed {
+        let known = self.members.get(&request.instance).map(|(start, _)| *start);
+        if known.is_none() && !request.register {
+            return Renewed::Gone;
+        }
+        let start = known.unwrap_or(now);
+        self.members
+            .insert(request.instance, (start, now + request.ttl));
+        Renewed::Alive
+    }
+
+    pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Duration) -> Acquired {
+        let me = request.instance;
+        if self.members.get(&me).is_none_or(|(_, until)| *until <= now) {
+            return Acquired::Gone;
+        }
+        self.members.retain(|_, (_, until)| *until > now);
+        let mut ranked: Vec<_> = self
+            .members
+            .iter()
+            .map(|(id, (start, _))| (*start, *id))
+            .collect();
+        ranked.sort_unstable();
+        let rank = ranked.iter().position(|(_, id)| *id == me).unwrap();
+        let (all, live) = (self.owners.len(), ranked.len());
+        let share = all / live + usize::from(rank < all % live);
+        let mut granted = Vec::new();
+        let lost = |partition: &Partition, owner: Option<InstanceId>| {
+            owner == Some(me) && !request.held.contains(partition)
+        };
+        let order = {
+            let (mine, other): (Vec<_>, Vec<_>) = self
+                .owners
+                .iter()
+                .map(|(partition, (owner, _))| (*partition, *owner))
+                .partition(|(partition, owner)| lost(partition, *owner));
+            [mine, other].concat()
+        };
+        for (partition, owner) in order {
+            let free = owner.is_none_or(|owner| !self.members.contains_key(&owner));
+            let room = granted.len() + request.held.len() < share;
+            if lost(&partition, owner) || (free && room) {
+                if owner.is_some() {
+                    self.abandoned.insert(partition);
+                }
+                let slot = self.owners.get_mut(&partition).unwrap();
+                *slot = (Some(me), slot.1 + 1);
+                granted.push(Grant {
+                    partition,
+                    epoch: Epoch(slot.1),
+                    abandoned: self.abandoned.contains(&partition),
+                });
+            }
+        }
+        Acquired::Share {
+            share: u16::try_from(share).unwrap(),
+            granted,
+        }
+    }
+
+    pub(crate) fn release(&mut self, request: &ReleaseRequest) {
+        for grant in &request.partitions {
+            let slot = self.owners.get_mut(&grant.partition).unwrap();
+            if *slot == (Some(request.instance), grant.epoch.0) {
+                slot.0 = None;
+                self.abandoned.remove(&grant.partition);
+                if grant.abandoned {
+                    self.abandoned.insert(grant.partition);
+                }
+            }
+        }
+        if request.leave {
+            self.members.remove(&request.instance);
+        }
+    }
+
+    pub(crate) fn settle(&mut self, settlements: &[Settlement], now: Duration) -> Vec<Settled> {
+        let mut seen = BTreeSet::new();
+        settlements
+            .iter()
+            .map(|settlement| {
+                let place = (settlement.partition, settlement.seq);
+                assert!(seen.insert(place), "one row twice in one settle");
+                if !self.is_current(settlement.partition, settlement.epoch) {
+                    return Settled::LeaseLost;
+                }
+                let Some(row) = self.rows.get_mut(&place) else {
+                    return Settled::Superseded;
+                };
+                let settled = row.settle(settlement, now);
+                if row.state == State::Done {
+                    self.live.remove(&place);
+                }
+                settled
+            })
+            .collect()
+    }
+
+    pub(crate) fn fetch(&mut self, request: &FetchRequest, now: Duration) -> Fetched {
+        let mut fetched = Fetched::default();
+        for part in &request.partitions {
+            if self.is_current(part.partition, part.epoch) {
+                self.free_waiting(part, &mut fetched);
+            }
+        }
+        let mut bytes = 0;
+        for part in &request.partitions {
+            self.scan(part, request, now, &mut bytes, &mut fetched);
+        }
+        fetched
+    }
+
+    fn free_waiting(&mut self, part: &FetchPartition, fetched: &mut Fetched) {
+        let first: BTreeMap<OrderingKey, Seq> = self
+            .blockers(part.partition)
+            .into_iter()
+            .map(|(key, seq)| (key.clone(), seq))
+            .collect();
+        // The keys with nothing in front of their waiting rows.
+        let free: BTreeSet<&OrderingKey> = first
+            .iter()
+            .filter(|(_, seq)| self.rows[&(part.partition, **seq)].state == State::Waiting)
+            .map(|(key, _)| key)
+            .collect();
+        let swept = free.iter().take(if part.sweep { 64 } else { 0 });
+        let keys: BTreeSet<&OrderingKey> = part.release.iter().chain(swept.copied()).collect();
+        for key in keys.into_iter().filter(|key| free.contains(key)) {
+            let freed: Vec<Seq> = self
+                .of(part.partition)
+                .filter(|row| row.key() == Some(key) && row.blocks())
+                .take_while(|row| row.state == State::Waiting)
+                .take(256)
+                .map(|row| row.seq)
+                .collect();
+            for seq in freed {
+                let row = self.rows.get_mut(&(part.partition, seq)).unwrap();
+                row.state = State::Pending;
+                row.revision += 1;
+            }
+            fetched.released.push((part.partition, key.clone()));
+        }
+    }
+
+    fn scan(
+        &self,
+        part: &FetchPartition,
+        request: &FetchRequest,
+        now: Duration,
+        bytes: &mut usize,
+        fetched: &mut Fetched,
+    ) {
+        let blockers = self.blockers(part.partition);
+        let (mut taken, mut aside, mut looked) = (0, 0, 0);
+        let mut crowd = Vec::new();
+        for row in self.of(part.partition) {
+            let due = row.is_open() && row.due.is_none_or(|due| due <= now);
+            if !due || part.held.contains(&row.seq) {
+                continue;
+            }
+            if looked == part.limit * 2 {
+                fetched.more.push(part.partition);
+                break;
+            }
+            looked += 1;
+            let blocker = row.key().and_then(|key| blockers.get(key));
+            let fits = *bytes + row.message.size() <= request.bytes || fetched.pending.is_empty();
+            if blocker.is_some_and(|first| *first < row.seq) {
+                if aside < part.limit {
+                    aside += 1;
+                    fetched.aside.extend(row.aside());
+                }
+            } else if row.key().is_some_and(|key| part.full.contains(key)) {
+                crowd.extend(row.aside());
+            } else if taken < part.limit && fetched.pending.len() < request.limit && fits {
+                taken += 1;
+                *bytes += row.message.size();
+                fetched.pending.push(row.pending(now));
+            } else {
+                fetched.more.push(part.partition);
+                break;
+            }
+        }
+        if crowd.len() >= part.limit.max(1) {
+            crowd.truncate(part.limit);
+            fetched.aside.append(&mut crowd);
+        }
+    }
+}

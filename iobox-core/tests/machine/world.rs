@@ -1,0 +1,498 @@
+//! The world: several machines on one model store and one broker, on a schedule of faults.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use iobox_core::{
+    dispatch::{Command, Machine, Outcome, RunId, Settings, Time},
+    message::Message,
+    store::{Hint, State},
+};
+
+use crate::{
+    plan::{Act, CallFault, Letter, Nature, Plan, RunFault},
+    rig::{
+        Ids, Kind, Reply, effect, feed, lost, ms, ok, permanent, transient, unavailable, unknown,
+    },
+    store::Store,
+    watch::{Flight, Watch},
+};
+
+/// A process: its machine, and how often it was started.
+#[derive(Debug)]
+struct Node {
+    machine: Option<Machine>,
+    life: u32,
+    frozen: Duration,
+    draining: Option<Duration>,
+}
+
+/// Something that happens at a time.
+#[derive(Debug)]
+enum Job {
+    Commit(usize),
+    Act(Act),
+    Start(usize),
+    Effect(usize, u32, Command, Option<Duration>),
+    Answer(usize, u32, Reply),
+    /// The broker takes a message, and an execution ends.
+    End(usize, u32, RunId, Ending),
+}
+
+#[derive(Debug, Clone)]
+struct Ending {
+    flight: u64,
+    id: String,
+    taken: bool,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    plan: Plan,
+    settings: Settings,
+    now: Duration,
+    /// How far the clock of the store is ahead.
+    shift: Duration,
+    pub(crate) store: Store,
+    nodes: Vec<Node>,
+    agenda: BTreeMap<(Duration, u64), Job>,
+    number: u64,
+    calls: std::vec::IntoIter<CallFault>,
+    runs: std::vec::IntoIter<RunFault>,
+    broker_down: Duration,
+    ids: Arc<Ids>,
+    pub(crate) watch: Watch,
+}
+
+pub(crate) fn name(index: usize) -> String {
+    format!("m{index}")
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let settings = plan.settings();
+        let mut world = Self {
+            store: Store::new(plan.partitions),
+            now: ms(0),
+            shift: ms(0),
+            nodes: Vec::new(),
+            agenda: BTreeMap::new(),
+            number: 0,
+            calls: plan.calls.clone().into_iter(),
+            runs: plan.runs.clone().into_iter(),
+            broker_down: ms(0),
+            ids: Arc::new(Ids::default()),
+            watch: Watch::new(settings.clone()),
+            settings,
+            plan,
+        };
+        // Writers of one key take turns, as the contract asks; others commit in any order.
+        let mut last = BTreeMap::<u8, u64>::new();
+        for index in 0..world.plan.letters.len() {
+            let Letter { key, at, .. } = world.plan.letters[index].clone();
+            let at = if key == 0 {
+                at
+            } else {
+                at.max(last.get(&key).copied().unwrap_or(0))
+            };
+            last.insert(key, at);
+            world.plan.letters[index].at = at;
+            world.schedule(ms(at), Job::Commit(index));
+        }
+        for (at, act) in world.plan.acts.clone() {
+            world.schedule(ms(at), Job::Act(act));
+        }
+        for node in 0..world.plan.nodes {
+            world.nodes.push(Node {
+                machine: None,
+                life: 0,
+                frozen: ms(0),
+                draining: None,
+            });
+            world.schedule(ms(0), Job::Start(node));
+        }
+        world
+    }
+
+    fn schedule(&mut self, at: Duration, job: Job) {
+        self.number += 1;
+        self.agenda.insert((at, self.number), job);
+    }
+
+    const fn time(&self) -> Time {
+        Time::at(self.now)
+    }
+
+    fn store_time(&self) -> Duration {
+        self.now + self.shift
+    }
+
+    /// Runs until every message has come to its end, or for `limit`. Returns whether it did.
+    pub(crate) fn run(&mut self, limit: Duration) -> bool {
+        let mut wakes: BTreeMap<usize, Duration> = BTreeMap::new();
+        let mut idle = vec![0_u32; self.nodes.len()];
+        while self.now < limit {
+            let next = self.agenda.keys().next().map(|(at, _)| *at);
+            let wake = wakes.values().min().copied();
+            let Some(at) = [next, wake].into_iter().flatten().min() else {
+                return self.is_over();
+            };
+            self.now = self.now.max(at);
+            let mut touched: BTreeSet<usize> = wakes
+                .iter()
+                .filter(|(_, at)| **at <= self.now)
+                .map(|(node, _)| *node)
+                .collect();
+            while let Some(entry) = self.agenda.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                let job = entry.remove();
+                for node in self.perform(job) {
+                    touched.insert(node);
+                    idle[node] = 0;
+                }
+            }
+            for node in touched {
+                wakes.remove(&node);
+                if let Some((at, commands)) = self.poll(node) {
+                    idle[node] = if commands > 0 || at > self.now {
+                        0
+                    } else {
+                        idle[node] + 1
+                    };
+                    assert!(idle[node] < 4, "node {node} spins at {:?}", self.now);
+                    wakes.insert(node, at.max(self.now + ms(1)));
+                }
+            }
+            if self
+                .agenda
+                .values()
+                .all(|job| matches!(job, Job::Answer(..)))
+                && self.is_over()
+            {
+                return true;
+            }
+        }
+        self.is_over()
+    }
+
+    /// Polls a node until it has nothing more to do; when to poll it again.
+    fn poll(&mut self, index: usize) -> Option<(Duration, usize)> {
+        let node = &self.nodes[index];
+        if node.frozen > self.now {
+            return Some((node.frozen, 1));
+        }
+        let mut commands = 0;
+        let time = self.time();
+        loop {
+            let machine = self.nodes[index].machine.as_mut()?;
+            let Some(command) = machine.poll(time) else {
+                break;
+            };
+            commands += 1;
+            assert!(commands < 500, "poll never ends at {:?}", self.now);
+            self.issue(index, command);
+        }
+        let node = &mut self.nodes[index];
+        let machine = node.machine.as_mut()?;
+        machine.events().for_each(drop);
+        self.watch.rested(index, machine);
+        if let Some(since) = node.draining {
+            let latest = since + self.settings.grace + ms(502);
+            assert!(
+                self.now < latest.max(node.frozen + ms(2)),
+                "the drain takes too long"
+            );
+            if machine.is_drained(time) {
+                node.machine = None;
+                node.draining = None;
+                node.life += 1;
+                self.watch.ended(index);
+                self.schedule(self.now + ms(150), Job::Start(index));
+                return None;
+            }
+        }
+        let deadline = machine
+            .deadline(time)
+            .map_or(self.now + ms(10_000), Time::since_start);
+        Some((deadline, commands))
+    }
+
+    fn issue(&mut self, index: usize, command: Command) {
+        let life = self.nodes[index].life;
+        let draining = self.nodes[index].draining.is_some();
+        let machine = self.nodes[index].machine.as_ref().unwrap();
+        self.watch
+            .issued(index, machine, &command, self.now, draining);
+        let timeout = match Kind::of(&command) {
+            Kind::Execute => {
+                let Command::Execute(batch) = command else {
+                    unreachable!()
+                };
+                for (run, message) in batch {
+                    self.execute(index, run, &message);
+                }
+                return;
+            }
+            Kind::Probe => {
+                let reply = if self.broker_down > self.now {
+                    lost(&command)
+                } else {
+                    effect(&mut self.store, &command, self.now)
+                };
+                self.schedule(self.now + ms(3), Job::Answer(index, life, reply));
+                return;
+            }
+            Kind::Fetch => self.settings.settle_timeout * 10,
+            Kind::Settle => self.settings.settle_timeout,
+            Kind::Renew | Kind::Acquire | Kind::Release => self.settings.ttl / 3,
+        };
+        let given_up = self.now + timeout;
+        match self.calls.next().unwrap_or(CallFault::Slow(1, 1)) {
+            CallFault::Slow(out, back) if ms(out + back) < timeout => {
+                let at = self.now + ms(out);
+                self.schedule(at, Job::Effect(index, life, command, Some(at + ms(back))));
+            }
+            CallFault::LostBefore => {
+                self.schedule(given_up, Job::Answer(index, life, lost(&command)));
+            }
+            CallFault::Slow(out, _) | CallFault::LostAfter(out) => {
+                self.schedule(given_up, Job::Answer(index, life, lost(&command)));
+                self.schedule(self.now + ms(out), Job::Effect(index, life, command, None));
+            }
+            CallFault::Late(by) => {
+                self.schedule(given_up, Job::Answer(index, life, lost(&command)));
+                // Another call of the same instance may have taken effect meanwhile.
+                self.watch.overlap |= matches!(command, Command::Acquire(_));
+                self.schedule(given_up + ms(by), Job::Effect(index, life, command, None));
+            }
+        }
+    }
+
+    fn execute(&mut self, index: usize, run: RunId, message: &Message) {
+        let id = message.id().to_string();
+        let row = self.store.row(&id);
+        let life = self.nodes[index].life;
+        let machine = self.nodes[index].machine.as_ref().unwrap();
+        let flight = Flight {
+            node: index,
+            id: id.clone(),
+            key: row.key().cloned(),
+            partition: row.partition,
+        };
+        let flight = self.watch.started(flight, machine, &self.store, self.now);
+        let nature = self.nature(&id);
+        let timeout = self.settings.execute_timeout;
+        let fault = self.runs.next().unwrap_or(RunFault::Slow(2));
+        let down = self.broker_down > self.now;
+        let (after, taken, outcome) = match (nature, fault) {
+            (Nature::Deadly, _) => (ms(5), false, None),
+            (_, RunFault::Unavailable) => (ms(1), false, Some(unavailable())),
+            _ if down => (ms(1), false, Some(unavailable())),
+            (Nature::Breaks, _) => (timeout, false, Some(unknown())),
+            (Nature::Rejected, RunFault::Slow(after) | RunFault::Permanent(after)) => {
+                (ms(after), false, Some(permanent()))
+            }
+            (Nature::Rejected, _) => (ms(1), false, Some(permanent())),
+            (_, RunFault::Slow(after)) => (ms(after), true, Some(ok())),
+            (_, RunFault::Transient(after)) => (ms(after), false, Some(transient())),
+            (_, RunFault::Permanent(after)) => {
+                self.watch.may_die.insert(id.clone());
+                (ms(after), false, Some(permanent()))
+            }
+            (_, RunFault::UnknownTaken(after)) => (ms(after), true, Some(unknown())),
+            (_, RunFault::UnknownLost(after)) => (ms(after), false, Some(unknown())),
+        };
+        let ending = Ending {
+            flight,
+            id,
+            taken,
+            outcome,
+        };
+        self.schedule(
+            self.now + after.min(timeout),
+            Job::End(index, life, run, ending),
+        );
+    }
+
+    fn nature(&self, id: &str) -> Nature {
+        self.plan.letters[id[1..].parse::<usize>().unwrap()].nature
+    }
+
+    /// Performs a job. Returns the nodes that have a new input.
+    fn perform(&mut self, job: Job) -> Vec<usize> {
+        match job {
+            Job::Commit(index) => {
+                let letter = self.plan.letters[index].clone();
+                let key = if letter.key == 0 {
+                    String::new()
+                } else {
+                    format!("k{}", letter.key)
+                };
+                let spread = if letter.key == 0 {
+                    index
+                } else {
+                    usize::from(letter.key)
+                };
+                let partition = u8::try_from(spread % usize::from(self.plan.partitions)).unwrap();
+                self.store
+                    .enqueue(partition, &name(index), &key, self.store_time());
+                self.store.row_mut(&name(index)).corrupt = letter.nature == Nature::Damaged;
+                let time = self.time();
+                let wake = index % 2 == 0;
+                let machines = self
+                    .nodes
+                    .iter_mut()
+                    .filter_map(|node| node.machine.as_mut());
+                machines
+                    .filter(|_| wake)
+                    .for_each(|machine| machine.wake(Hint::Wake, time));
+                (0..self.nodes.len()).collect()
+            }
+            Job::Act(act) => self.act(act),
+            Job::Start(index) => {
+                let random = fastrand::Rng::with_seed(self.plan.seed ^ self.number);
+                let ids: Arc<Ids> = Arc::clone(&self.ids);
+                let machine = Machine::new(self.settings.clone(), ids, random, self.time());
+                self.nodes[index].machine = Some(machine);
+                vec![index]
+            }
+            Job::Effect(index, life, command, answer) => {
+                let now = self.store_time();
+                let reply = effect(&mut self.store, &command, now);
+                if let Some(at) = answer {
+                    self.schedule(at, Job::Answer(index, life, reply));
+                }
+                Vec::new()
+            }
+            Job::Answer(index, life, reply) => {
+                if self.nodes[index].frozen > self.now {
+                    self.schedule(self.nodes[index].frozen, Job::Answer(index, life, reply));
+                } else if self.nodes[index].life == life {
+                    self.watch.answered(index, &reply);
+                    let time = self.time();
+                    if let Some(machine) = self.nodes[index].machine.as_mut() {
+                        feed(machine, reply, time);
+                    }
+                }
+                vec![index]
+            }
+            Job::End(index, life, run, ending) => self.end(index, life, run, ending),
+        }
+    }
+
+    fn end(&mut self, index: usize, life: u32, run: RunId, mut ending: Ending) -> Vec<usize> {
+        if ending.taken {
+            ending.taken = false;
+            self.watch.taken(&ending.id, &self.store);
+        }
+        self.watch.landed(ending.flight);
+        if self.nodes[index].life != life {
+            return Vec::new();
+        }
+        let Some(outcome) = ending.outcome.clone() else {
+            self.crash(index);
+            return Vec::new();
+        };
+        if self.nodes[index].frozen > self.now {
+            self.schedule(self.nodes[index].frozen, Job::End(index, life, run, ending));
+            return Vec::new();
+        }
+        let time = self.time();
+        if let Some(machine) = self.nodes[index].machine.as_mut() {
+            machine.outcome(run, outcome, time);
+        }
+        vec![index]
+    }
+
+    fn crash(&mut self, index: usize) {
+        if self.nodes[index].machine.take().is_some() {
+            // Whoever ran alone is taken for the cause.
+            let rows = self
+                .store
+                .rows
+                .values()
+                .filter(|row| row.suspect && row.crashes > 0);
+            self.watch
+                .may_die
+                .extend(rows.map(|row| row.id().to_owned()));
+            self.watch.ended(index);
+            self.nodes[index].life += 1;
+            self.nodes[index].draining = None;
+            self.schedule(self.now + ms(100), Job::Start(index));
+        }
+    }
+
+    fn act(&mut self, act: Act) -> Vec<usize> {
+        let count = self.nodes.len();
+        match act {
+            Act::Crash(index) => self.crash(index % count),
+            Act::Freeze(index, time) => self.nodes[index % count].frozen = self.now + ms(time),
+            Act::BrokerDown(time) => self.broker_down = self.now + ms(time),
+            Act::StoreJump(by) => {
+                self.shift += ms(by);
+                self.watch.overlap = true;
+            }
+            Act::Drain(index) => {
+                let node = &mut self.nodes[index % count];
+                let frozen = node.frozen > self.now;
+                if let Some(machine) = node.machine.as_mut().filter(|_| !frozen) {
+                    machine.drain(Time::at(self.now));
+                    node.draining.get_or_insert(self.now);
+                    return vec![index % count];
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// Whether every message came to its end, or waits behind one that did not and may not.
+    pub(crate) fn is_over(&self) -> bool {
+        self.store.rows.len() == self.plan.letters.len() && self.left().is_empty()
+    }
+
+    /// The messages that should have come to their end and have not.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let endless = |id: &str| self.nature(id) == Nature::Breaks;
+        let halted: BTreeSet<_> = self
+            .store
+            .rows
+            .values()
+            .filter(|row| endless(row.id()) || (row.state == State::Dead && row.halts))
+            .filter_map(|row| row.key())
+            .collect();
+        self.store
+            .rows
+            .values()
+            .filter(|row| row.is_open() || row.state == State::Waiting)
+            .filter(|row| !endless(row.id()) && !row.key().is_some_and(|key| halted.contains(key)))
+            .map(|row| format!("{row:?}"))
+            .collect()
+    }
+
+    /// What must hold at the end.
+    pub(crate) fn check_end(&self) {
+        for row in self.store.rows.values() {
+            let id = row.id();
+            match row.state {
+                State::Done => assert!(self.watch.is_taken(id), "{id} is done and nobody took it"),
+                State::Dead => {
+                    let bad = matches!(
+                        self.nature(id),
+                        Nature::Rejected | Nature::Damaged | Nature::Deadly
+                    );
+                    assert!(
+                        bad || self.watch.may_die.contains(id),
+                        "{id} died innocently: {row:?}"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}

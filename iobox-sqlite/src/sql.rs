@@ -1,0 +1,391 @@
+//! Every statement, by name, with the index that it relies on.
+//!
+//! `{p}` is the table prefix, `{now}` the clock, `{blocks}` what makes a row a blocker of its key.
+//! A partial index serves a query only when the query repeats the index's condition word for word.
+
+use iobox_core::store::State;
+
+use crate::Ident;
+
+/// The clock of the database, in milliseconds; the view adds the shift that tests set.
+const NOW: &str = "(SELECT now FROM {p}clock)";
+
+/// A row that blocks the rows of its key behind it.
+const BLOCKS: &str = "(state IN (1, 2) OR (state = 3 AND halts = 1))";
+
+/// The columns of a row that a person sees, in the order that `row::entry` reads.
+const ENTRY: &str = "seq, partition, state, id, topic, key, attempt, uncertain, halts, reason, \
+                     enqueued_at, settled_at";
+
+/// What a filter leaves of a listing; `?1` is the seq before the page, `?5` its length.
+const FILTER: &str = "seq > ?1 AND (?2 IS NULL OR topic = ?2) AND (?3 IS NULL OR key = ?3) \
+                      AND (?4 IS NULL OR partition = ?4)";
+
+/// The statements of one table prefix.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) now: String,
+    pub(crate) version: String,
+    pub(crate) meta: String,
+
+    pub(crate) register: String,
+    pub(crate) renew: String,
+    pub(crate) is_alive: String,
+    pub(crate) expire: String,
+    pub(crate) members: String,
+    pub(crate) free: String,
+    pub(crate) take: String,
+    pub(crate) give_back: String,
+    pub(crate) leave: String,
+
+    pub(crate) holds: String,
+    pub(crate) scan_pending: String,
+    pub(crate) scan_due: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+    pub(crate) front: String,
+    pub(crate) next_waiting_key: String,
+    pub(crate) release_key: String,
+
+    pub(crate) done: String,
+    pub(crate) retry: String,
+    pub(crate) dead: String,
+    pub(crate) wait: String,
+    pub(crate) mark: String,
+    pub(crate) standing: String,
+
+    pub(crate) insert: String,
+    pub(crate) insert_id: String,
+    pub(crate) insert_content: String,
+
+    pub(crate) count: [String; 4],
+    pub(crate) halted_keys: String,
+    pub(crate) slots: String,
+    pub(crate) instances: String,
+    pub(crate) list_open: [String; 4],
+    pub(crate) list_all: String,
+    pub(crate) get: String,
+    pub(crate) pick_open: [String; 4],
+    pub(crate) pick_all: String,
+    pub(crate) pick_id: String,
+    pub(crate) pick_published: String,
+    pub(crate) done_behind: String,
+    pub(crate) next_replay: String,
+    pub(crate) replay: String,
+    pub(crate) discard: String,
+    pub(crate) progress: String,
+    pub(crate) purge: String,
+}
+
+impl Sql {
+    /// Builds the statements for tables whose names start with `prefix`.
+    pub(crate) fn new(prefix: &Ident) -> Self {
+        let q = |text: &str| fill(text, prefix);
+        let open = |text: &str| {
+            OPEN.map(|(state, index)| {
+                q(&text
+                    .replace("{index}", index)
+                    .replace("{state}", &state.code().to_string())
+                    .replace("{entry}", ENTRY)
+                    .replace("{filter}", FILTER))
+            })
+        };
+        let all = |text: &str| q(&text.replace("{entry}", ENTRY).replace("{filter}", FILTER));
+        Self {
+            now: q("SELECT now FROM {p}clock"),
+            version: q("SELECT coalesce(max(version), 0) FROM {p}migration"),
+            meta: q("SELECT origin, partitions, {now} FROM {p}meta"),
+
+            // Leases: by the primary keys (queue, id) and (queue, partition).
+            register: q(
+                "INSERT INTO {p}instance (queue, id, started, expires, in_flight) \
+                 VALUES (?1, ?2, {now}, {now} + ?3, ?4) \
+                 ON CONFLICT (queue, id) DO UPDATE SET expires = excluded.expires, \
+                 in_flight = excluded.in_flight",
+            ),
+            renew: q(
+                "UPDATE {p}instance SET expires = {now} + ?3, in_flight = ?4 \
+                 WHERE queue = ?1 AND id = ?2",
+            ),
+            is_alive: q(
+                "SELECT 1 FROM {p}instance WHERE queue = ?1 AND id = ?2 AND expires > {now}",
+            ),
+            expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
+            members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
+            // Those of the taker come first; an empty owner is one that nobody has and that is still
+            // abandoned.
+            free: q(
+                "SELECT partition, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
+                 WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {p}instance i \
+                 WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) \
+                 ORDER BY owner IS NOT ?2, partition",
+            ),
+            take: q("UPDATE {p}partition SET owner = ?3, epoch = epoch + 1 \
+                 WHERE queue = ?1 AND partition = ?2 RETURNING epoch"),
+            give_back: q("UPDATE {p}partition SET owner = CASE WHEN ?5 THEN '' END \
+                 WHERE queue = ?1 AND partition = ?2 AND owner = ?3 AND epoch = ?4"),
+            leave: q("DELETE FROM {p}instance WHERE queue = ?1 AND id = ?2"),
+
+            // The fence: by the primary key (queue, partition). Inside of BEGIN IMMEDIATE nobody
+            // else writes, so that reading it is enough.
+            holds: q("SELECT 1 FROM {p}partition \
+                 WHERE queue = ?1 AND partition = ?2 AND epoch = ?3 AND owner > ''"),
+            // Index pending (partition) with the seq behind it: covering, read in order.
+            scan_pending: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_pending \
+                 WHERE partition = ?1 AND state = 0 ORDER BY seq"),
+            // Index due (partition, due_at): covering, read in order.
+            scan_due: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_due \
+                 WHERE partition = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq"),
+            // The row by seq, and the first blocker of its key by index blocker (partition, key).
+            head: q(
+                "SELECT revision, attempt, crashes, uncertain, alone, suspect, key, size, \
+                 ?2 - enqueued_at, EXISTS (SELECT 1 FROM {p}outbox b INDEXED BY {p}outbox_blocker \
+                 WHERE b.partition = o.partition AND b.key = o.key AND b.seq < o.seq AND {blocks}) \
+                 FROM {p}outbox o WHERE seq = ?1",
+            ),
+            // The row and its content by seq.
+            body: q("SELECT id, topic, key, headers, payload \
+                 FROM {p}outbox o LEFT JOIN {p}content c ON c.seq = o.seq WHERE o.seq = ?1"),
+            // Index blocker (partition, key), in the order of seq.
+            front: q(
+                "SELECT seq, state FROM {p}outbox INDEXED BY {p}outbox_blocker \
+                 WHERE partition = ?1 AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3",
+            ),
+            // Index waiting (partition, key), one step of a loose scan.
+            // The last key is given by a row of it, since it may not be text that can be bound.
+            next_waiting_key: q(
+                "SELECT seq, key FROM {p}outbox INDEXED BY {p}outbox_waiting \
+                 WHERE partition = ?1 AND state = 2 \
+                 AND key > coalesce((SELECT key FROM {p}outbox WHERE seq = ?2), '') \
+                 ORDER BY key, seq LIMIT 1",
+            ),
+            // Index waiting (partition, key), a range of seq.
+            release_key: q("UPDATE {p}outbox INDEXED BY {p}outbox_waiting \
+                 SET state = 0, revision = revision + 1 \
+                 WHERE partition = ?1 AND key = ?2 AND state = 2 AND seq <= ?3"),
+
+            // Settling: the row by seq, guarded by revision and state.
+            done: q(
+                "UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
+                 suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+            ),
+            retry: q("UPDATE {p}outbox SET state = 1, due_at = ?5, reason = ?6, \
+                 uncertain = max(uncertain, ?7), alone = ?8, \
+                 suspect = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+            dead: q(
+                "UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
+                 halts = (?7 AND key IS NOT NULL), due_at = NULL, \
+                 suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+            ),
+            wait: q("UPDATE {p}outbox SET state = 2, due_at = NULL, \
+                 attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1) \
+                 AND key IS NOT NULL"),
+            mark: q("UPDATE {p}outbox SET suspect = ?5, crashes = ?6, \
+                 attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+            standing: q("SELECT revision, state, suspect FROM {p}outbox \
+                 WHERE seq = ?1 AND partition = ?2"),
+
+            insert: q("INSERT INTO {p}outbox \
+                 (partition, id, topic, key, size, enqueued_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+            insert_content: q("INSERT INTO {p}content (seq, headers, payload) VALUES (?1, ?2, ?3)"),
+            // The primary key of the ids that callers brought.
+            insert_id: q("INSERT INTO {p}known (id) VALUES (?1) ON CONFLICT DO NOTHING"),
+
+            // One partial index for each state that is not settled.
+            count: open(
+                "SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state}",
+            ),
+            // Index dead.
+            halted_keys: q(
+                "SELECT count(DISTINCT key) FROM {p}outbox INDEXED BY {p}outbox_dead \
+                 WHERE state = 3 AND halts = 1 AND key IS NOT NULL",
+            ),
+            slots: q("SELECT partition, owner, epoch FROM {p}partition \
+                 WHERE queue = ?1 ORDER BY partition"),
+            instances: q("SELECT id, in_flight, {now} - started, expires - {now} \
+                 FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
+            // One partial index for each state that is not settled; the history is never read.
+            list_open: open(
+                "SELECT {entry} FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
+            ),
+            // The primary key, from the page on.
+            list_all: all("SELECT {entry} FROM {p}outbox NOT INDEXED \
+                 WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
+            // Index id.
+            get: all(
+                "SELECT o.*, headers, payload FROM (SELECT {entry} FROM {p}outbox \
+                 INDEXED BY {p}outbox_id WHERE id = ?1 ORDER BY seq LIMIT 1) o \
+                 LEFT JOIN {p}content c ON c.seq = o.seq",
+            ),
+            pick_open: open(
+                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {index} \
+                 WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
+            ),
+            pick_all: all("SELECT seq, revision, key FROM {p}outbox NOT INDEXED \
+                 WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
+            // Index id.
+            pick_id: q(
+                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {p}outbox_id \
+                 WHERE id = ?1 AND (1 << state) & ?2 ORDER BY seq",
+            ),
+            // Index settled.
+            pick_published: q("SELECT seq, revision, key FROM {p}outbox \
+                 INDEXED BY {p}outbox_settled \
+                 WHERE state IN (4, 5) AND settled_at >= ?1 AND state = 4 ORDER BY seq LIMIT ?2"),
+            // The primary key, from the newest row down.
+            done_behind: q("SELECT seq, key FROM {p}outbox NOT INDEXED \
+                 WHERE seq > ?1 AND state = 4 AND key IS NOT NULL ORDER BY seq DESC"),
+            next_replay: q("UPDATE {p}meta SET replays = replays + 1 RETURNING replays"),
+            // The row by seq, unless it changed since it was picked.
+            replay: q(
+                "UPDATE {p}outbox SET state = 0, attempt = 0, crashes = 0, suspect = 0, \
+                 alone = 0, halts = 0, due_at = NULL, settled_at = NULL, absorbed = 0, \
+                 replay = ?3, revision = revision + 1 WHERE seq = ?1 AND revision = ?2",
+            ),
+            discard: q(
+                "UPDATE {p}outbox SET state = 5, halts = 0, suspect = 0, due_at = NULL, \
+                 settled_at = {now}, revision = revision + 1 WHERE seq = ?1 AND revision = ?2",
+            ),
+            // Index replay.
+            progress: q("SELECT state, count(*), sum(absorbed) FROM {p}outbox \
+                 INDEXED BY {p}outbox_replay WHERE replay = ?1 GROUP BY state"),
+            // Index settled (settled_at), oldest first.
+            purge: q(
+                "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
+                 INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1 \
+                 ORDER BY settled_at LIMIT ?2)",
+            ),
+        }
+    }
+
+    /// Every statement, for a check that all can be prepared.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        [
+            &self.now,
+            &self.version,
+            &self.meta,
+            &self.register,
+            &self.renew,
+            &self.is_alive,
+            &self.expire,
+            &self.members,
+            &self.free,
+            &self.take,
+            &self.give_back,
+            &self.leave,
+            &self.holds,
+            &self.scan_pending,
+            &self.scan_due,
+            &self.head,
+            &self.body,
+            &self.front,
+            &self.next_waiting_key,
+            &self.release_key,
+            &self.done,
+            &self.retry,
+            &self.dead,
+            &self.wait,
+            &self.mark,
+            &self.standing,
+            &self.insert,
+            &self.insert_content,
+            &self.insert_id,
+            &self.halted_keys,
+            &self.slots,
+            &self.instances,
+            &self.list_all,
+            &self.get,
+            &self.pick_all,
+            &self.pick_id,
+            &self.pick_published,
+            &self.done_behind,
+            &self.next_replay,
+            &self.replay,
+            &self.discard,
+            &self.progress,
+            &self.purge,
+        ]
+        .into_iter()
+        .chain(&self.count)
+        .chain(&self.list_open)
+        .chain(&self.pick_open)
+        .map(String::as_str)
+    }
+}
+
+/// The states that are not settled, each with its index.
+pub(crate) const OPEN: [(State, &str); 4] = [
+    (State::Pending, "{p}outbox_pending"),
+    (State::Retrying, "{p}outbox_due"),
+    (State::Waiting, "{p}outbox_waiting"),
+    (State::Dead, "{p}outbox_dead"),
+];
+
+/// Fills in the clock, the blockers and the prefix.
+pub(crate) fn fill(text: &str, prefix: &Ident) -> String {
+    text.replace("{now}", NOW)
+        .replace("{blocks}", BLOCKS)
+        .replace("{p}", prefix.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{Config, migration_sql};
+
+    fn plan(conn: &Connection, statement: &str) -> String {
+        let mut explain = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {statement}"))
+            .expect(statement);
+        // The plan does not depend on the parameters.
+        let lines = explain.raw_query().mapped(|row| row.get::<_, String>(3));
+        let lines: Vec<_> = lines.collect::<Result<_, _>>().expect("a plan");
+        lines.join("; ")
+    }
+
+    #[test]
+    fn no_statement_reads_the_outbox_without_an_index() {
+        let conn = Connection::open_in_memory().expect("a database");
+        let config = Config::new("unused.db");
+        conn.execute_batch(&migration_sql(&config)).expect("tables");
+        let sql = Sql::new(&config.prefix);
+        for statement in sql.all() {
+            let plan = plan(&conn, statement);
+            for step in plan.split("; ") {
+                let reads_all =
+                    step.starts_with("SCAN") && step.contains("outbox") && !step.contains("USING");
+                assert!(!reads_all, "{statement}: {plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scans_of_a_fetch_read_an_index_in_order() {
+        let conn = Connection::open_in_memory().expect("a database");
+        let config = Config::new("unused.db");
+        conn.execute_batch(&migration_sql(&config)).expect("tables");
+        let sql = Sql::new(&config.prefix);
+        for (statement, covering) in [
+            (&sql.scan_pending, true),
+            (&sql.scan_due, true),
+            (&sql.next_waiting_key, true),
+            (&sql.front, false),
+            (&sql.head, false),
+            (&sql.purge, false),
+        ] {
+            let plan = plan(&conn, statement);
+            assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");
+            assert_eq!(plan.contains("COVERING"), covering, "{statement}: {plan}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The store: its connections, and what each of them does.
+
+mod admin;
+mod enqueue;
+mod fetch;
+mod handle;
+mod lease;
+mod pick;
+mod settle;
+mod stats;
+
+pub(crate) use handle::Inner;
+pub use handle::SqliteStore;

@@ -1,0 +1,163 @@
+//! Server programs on this machine: those in `PATH`, else the newest in the usual folders.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The folders where packages put server programs of one version: before and after its number.
+const POSTGRES_FOLDERS: [(&str, &str, &str); 4] = [
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr", "pgsql-", "bin"),
+    ("/opt/homebrew/opt", "postgresql@", "bin"),
+    ("/usr/local/opt", "postgresql@", "bin"),
+];
+
+/// A folder that holds all programs of a server, and the version of that server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Programs {
+    pub(super) folder: PathBuf,
+    pub(super) version: String,
+}
+
+impl Programs {
+    /// Finds those of Postgres.
+    pub(super) fn postgres() -> Option<Self> {
+        let usual = POSTGRES_FOLDERS.iter().flat_map(|(base, prefix, bin)| {
+            let entries = fs::read_dir(base).into_iter().flatten().flatten();
+            entries
+                .filter(move |entry| entry.file_name().to_string_lossy().starts_with(prefix))
+                .map(move |entry| entry.path().join(bin))
+        });
+        find(path_folders(), usual, &["postgres", "initdb"], version)
+    }
+
+    /// The path of one of the programs.
+    pub(super) fn path(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
+    }
+}
+
+/// Finds one program, in `folder` or else in `PATH`.
+pub(super) fn tool(program: &str, folder: Option<&Path>) -> Option<PathBuf> {
+    let folders = folder.map(Path::to_owned).into_iter().chain(path_folders());
+    folders
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+/// `PATH` wins, since somebody chose it; `programs[0]` is the one that is asked for its version.
+fn find(
+    path: impl IntoIterator<Item = PathBuf>,
+    usual: impl IntoIterator<Item = PathBuf>,
+    programs: &[&str],
+    version: impl Fn(&Path) -> Option<String>,
+) -> Option<Programs> {
+    let complete = |folder: PathBuf| {
+        if !programs
+            .iter()
+            .all(|program| folder.join(program).is_file())
+        {
+            return None;
+        }
+        // A link to a program of another folder: the other programs are expected next to that.
+        let target = folder.join(programs[0]).canonicalize().ok()?;
+        let folder = target.parent()?.to_owned();
+        let version = version(&target)?;
+        Some(Programs { folder, version })
+    };
+    path.into_iter().find_map(complete).or_else(|| {
+        usual
+            .into_iter()
+            .filter_map(complete)
+            .max_by_key(|found| numbers(&found.version))
+    })
+}
+
+fn path_folders() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// Runs `program --version`.
+fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    version_in(&String::from_utf8(output.stdout).ok()?)
+}
+
+/// Takes the first word that starts with a digit.
+fn version_in(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace();
+    let word = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    Some(word.to_owned())
+}
+
+/// `15.18` as `[15, 18]`, so that 9.6 counts as older than 15; `18beta1` as `[18]`.
+fn numbers(version: &str) -> Vec<u32> {
+    let leading = |part: &str| {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    version.split('.').map_while(leading).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a folder with programs that hold what they would print.
+    fn server(base: &Path, name: &str, version: &str) -> PathBuf {
+        let folder = base.join(name);
+        fs::create_dir(&folder).expect("a folder");
+        for program in ["postgres", "initdb"] {
+            let text = format!("{program} (PostgreSQL) {version} (made up)");
+            fs::write(folder.join(program), text).expect("a file");
+        }
+        folder
+    }
+
+    fn found(path: &[&PathBuf], usual: &[&PathBuf]) -> Option<String> {
+        let path = path.iter().copied().cloned();
+        let usual = usual.iter().copied().cloned();
+        let read = |program: &Path| version_in(&fs::read_to_string(program).ok()?);
+        let programs = find(path, usual, &["postgres", "initdb"], read)?;
+        Some(programs.version)
+    }
+
+    #[test]
+    fn path_wins_and_the_newest_of_the_others_follows() {
+        let base = tempfile::tempdir().expect("a folder");
+        let old = server(base.path(), "old", "9.6.24");
+        let new = server(base.path(), "new", "15.18");
+        let beta = server(base.path(), "beta", "18beta1");
+        let empty = base.path().join("empty");
+
+        let path_first = found(&[&empty, &old], &[&new, &beta]);
+        assert_eq!(path_first.as_deref(), Some("9.6.24"));
+        assert_eq!(found(&[&empty], &[&old, &new]).as_deref(), Some("15.18"));
+        assert_eq!(found(&[], &[&new, &beta, &old]).as_deref(), Some("18beta1"));
+        assert_eq!(found(&[&empty], &[]), None);
+    }
+
+    #[test]
+    fn a_folder_without_initdb_does_not_count() {
+        let base = tempfile::tempdir().expect("a folder");
+        let half = server(base.path(), "half", "15.18");
+        fs::remove_file(half.join("initdb")).expect("a file");
+        assert_eq!(found(&[&half], &[&half]), None);
+    }
+
+    #[test]
+    fn a_program_is_asked_for_its_version() {
+        let ls = tool("ls", None).expect("a program that is everywhere");
+        assert_ne!(version(&ls), Some(String::new()));
+        assert_eq!(version(Path::new("/nowhere/ls")), None);
+    }
+}

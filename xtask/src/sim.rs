@@ -1,0 +1,50 @@
+//! `cargo xtask sim`: the simulator, built with the planted bugs that it must find.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo::{cargo, check};
+
+/// Run the simulator: protocol schedules with faults, each from a seed.
+///
+/// It is built with `--cfg iobox_bugs`, which lets it switch planted bugs on, and with
+/// `--cfg tokio_unstable`, which lets it seed the runtime, in a target folder of its own, so that
+/// other builds stay as they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Arguments for the simulator, such as `--seeds 20000` or `--seed 7`; `-- --help` lists them
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub(crate) args: Vec<String>,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--release", "--locked", "--package", "iobox-sim"]);
+    command
+        .args(["--target-dir", "target/sim", "--"])
+        .args(args);
+    plant_bugs(&mut command);
+    check(&mut command)
+}
+
+/// Appends to the flags that are in force; cargo reads only the first of these two variables.
+fn plant_bugs(command: &mut Command) {
+    if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
+        let separator = if flags.is_empty() { "" } else { "\u{1f}" };
+        let flags =
+            format!("{flags}{separator}--cfg\u{1f}iobox_bugs\u{1f}--cfg\u{1f}tokio_unstable");
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    } else {
+        let flags = env::var("RUSTFLAGS").unwrap_or_default();
+        command.env(
+            "RUSTFLAGS",
+            format!("{flags} --cfg iobox_bugs --cfg tokio_unstable").trim_start(),
+        );
+    }
+}

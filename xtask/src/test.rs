@@ -1,0 +1,226 @@
+//! `cargo xtask test`: all tests, with the servers that they need.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use iobox_testkit::servers::{Postgres, adopt_orphans};
+
+use crate::cargo::{cargo, show};
+use crate::leftovers;
+
+/// How long the rest of the output may take once all that could write it is gone.
+const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
+
+/// Run all tests, with the servers that they need.
+///
+/// Finds a Postgres (the URL in IOBOX_TEST_POSTGRES_URL; the programs in PATH or
+/// /usr/lib/postgresql/*/bin; a container, if built with `--features containers`; as root on
+/// Debian, the package) and runs `cargo test` with it. What it started, it stops.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests whose names contain one of these
+    filters: Vec<String>,
+    /// Test only this package; may be repeated
+    #[arg(short, long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+    /// Only show which servers the tests would use
+    #[arg(long)]
+    list_servers: bool,
+}
+
+/// How many tests ended how.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    adopt_orphans()?;
+    let mut postgres = Postgres::find()?;
+    let server = describe(&postgres);
+    println!("{server}");
+    if args.list_servers {
+        return stop(&mut postgres).and_then(|()| leftovers::check());
+    }
+
+    let mut command = command(args);
+    let tested = Tests::start(command.envs(postgres.environment())).and_then(Tests::wait);
+    // Whatever became of the tests, the server is stopped and looked after.
+    let stopped = stop(&mut postgres).and_then(|()| leftovers::check());
+    let (status, tally) = tested?;
+    let tally = tally
+        .recv_timeout(OUTPUT_END_MAX)
+        .context("the output of cargo has no end")??;
+
+    println!(
+        "\n{} tests ran against {server}",
+        tally.passed + tally.failed
+    );
+    if !status.success() {
+        if let Err(error) = stopped {
+            eprintln!("error: {error:#}");
+        }
+        let Tally { passed, failed, .. } = tally;
+        bail!(
+            "`{}` failed ({status}): passed {passed}, failed {failed}",
+            show(&command)
+        );
+    }
+    stopped?;
+    ensure!(
+        tally != Tally::default(),
+        "no test ran, or the filter fits none"
+    );
+    Ok(())
+}
+
+/// Says which server it is, as in "PostgreSQL 15.18 (started from …)".
+pub(crate) fn describe(postgres: &Postgres) -> String {
+    format!("PostgreSQL {} ({})", postgres.version(), postgres.origin())
+}
+
+/// Stops a server that this process runs; one that it borrowed goes on.
+pub(crate) fn stop(postgres: &mut Postgres) -> Result<()> {
+    if postgres.pid().is_some() {
+        postgres.stop()
+    } else {
+        Ok(())
+    }
+}
+
+fn command(args: &Args) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--no-fail-fast"]);
+    if args.packages.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in &args.packages {
+        command.args(["--package", package]);
+    }
+    command.arg("--").args(&args.filters);
+    command
+}
+
+/// A running `cargo test`, and the thread that passes its output on as it comes.
+struct Tests {
+    child: Child,
+    tally: Receiver<Result<Tally>>,
+}
+
+impl Tests {
+    fn start(command: &mut Command) -> Result<Self> {
+        if env::var_os("CI").is_none() {
+            eprintln!("running `{}`", show(command));
+        }
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run cargo")?;
+        let stdout = child.stdout.take().context("cargo has no output")?;
+        let (told, tally) = sync_channel(1);
+        thread::spawn(move || {
+            // Nobody listens any more if waiting for cargo failed; that error is told then.
+            let _ = told.send(pass_on(BufReader::new(stdout), io::stdout()));
+        });
+        Ok(Self { child, tally })
+    }
+
+    /// Waits for cargo, not for the end of its output: a process that a test left running keeps
+    /// that open, until it is found and killed.
+    fn wait(mut self) -> Result<(ExitStatus, Receiver<Result<Tally>>)> {
+        let status = self.child.wait().context("cannot wait for cargo")?;
+        Ok((status, self.tally))
+    }
+}
+
+fn pass_on(mut from: impl BufRead, mut to: impl Write) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut line = Vec::new();
+    while from
+        .read_until(b'\n', &mut line)
+        .context("cannot read the output of cargo")?
+        > 0
+    {
+        to.write_all(&line)
+            .and_then(|()| to.flush())
+            .context("cannot write to stdout")?;
+        tally.add(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(tally)
+}
+
+impl Tally {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`, and no other.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else {
+            return;
+        };
+        for part in counts.split(['.', ';']) {
+            let Some((number, what)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_passed_on_and_counted() {
+        let output = "running 2 tests\n\
+            test a ... ok\n\
+            test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.1s\n\
+            test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n\
+            no newline at the end, \u{fc}";
+        let mut copy = Vec::new();
+        let tally = pass_on(output.as_bytes(), &mut copy).expect("no error");
+        assert_eq!(copy, output.as_bytes());
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 17,
+                failed: 2,
+                ignored: 1
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_test_prints_is_not_counted() {
+        let mut tally = Tally::default();
+        tally.add("3 passed; 4 failed");
+        assert_eq!(tally, Tally::default());
+    }
+
+    #[test]
+    fn filters_and_packages_reach_cargo() {
+        let args = Args {
+            filters: vec!["fence".to_owned(), "lease".to_owned()],
+            packages: vec!["iobox-core".to_owned()],
+            list_servers: false,
+        };
+        let shown = show(&command(&args));
+        assert!(
+            shown.ends_with("test --locked --no-fail-fast --package iobox-core -- fence lease")
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! `cargo xtask tidy`: the repository's own rules, each checked in a room of its own.
+
+mod docs;
+mod edges;
+mod finding;
+mod furniture;
+mod links;
+mod size;
+mod tree;
+mod words;
+
+use anyhow::{Result, bail};
+
+use crate::cargo::root;
+use finding::Finding;
+use tree::Tree;
+
+/// Check the repository's own rules.
+///
+/// Which crate may depend on which; a sentence at the head of every file; the size of files; the
+/// same rooms in every adapter; links that lead somewhere; words that must not occur.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {}
+
+type Check = fn(&Tree) -> Result<Vec<Finding>>;
+
+/// The checks, in the order of what they say.
+const CHECKS: [Check; 6] = [
+    edges::check,
+    furniture::check,
+    docs::check,
+    size::check,
+    links::check,
+    words::check,
+];
+
+pub(crate) fn run(_: &Args) -> Result<()> {
+    let tree = Tree::read(&root())?;
+    let mut count = 0;
+    for check in CHECKS {
+        for finding in check(&tree)? {
+            eprintln!("{finding}");
+            count += 1;
+        }
+    }
+    match count {
+        0 => Ok(()),
+        1 => bail!("tidy has 1 finding"),
+        _ => bail!("tidy has {count} findings"),
+    }
+}
