@@ -31,12 +31,14 @@ pub struct RelayBuilder {
 impl RelayBuilder {
     pub(super) fn new<S: Store + Admin, P: Publisher>(store: Arc<S>, publisher: Arc<P>) -> Self {
         let admin: Arc<dyn Admin> = Arc::<S>::clone(&store);
+        let mut settings = Settings::new(Queue::Outbox);
+        settings.settles = store.settles_at_once().max(1);
         Self {
             store,
             admin,
             publisher,
             ids: Arc::new(RandomIds),
-            settings: Settings::new(Queue::Outbox),
+            settings,
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }
