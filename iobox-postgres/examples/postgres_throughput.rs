@@ -1,6 +1,6 @@
 //! Measures fetching and settling against a bare loop on the same table.
 //!
-//! `IOBOX_TEST_POSTGRES_URL=postgres://… cargo run --release -p iobox-postgres --example throughput`
+//! `IOBOX_TEST_POSTGRES_URL=postgres://… cargo run --release -p iobox-postgres --example postgres_throughput`
 //! makes a schema `iobox_throughput`, fills it, prints figures and drops it.
 
 #![allow(
