@@ -13,7 +13,7 @@ use crate::{
 fn run(plan: Plan) {
     let mut world = World::new(plan);
     let over = world.run(Duration::from_secs(300));
-    assert!(over, "left: {:#?}\n{world:#?}", world.left());
+    assert!(over, "left: {:#?}", world.left());
     world.check_end();
 }
 
