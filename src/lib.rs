@@ -1,3 +1,5 @@
+//! The facade: everything of iobox behind one name and one feature for each backend.
+//!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,5 +1,10 @@
 //! The relay on the in-memory store and broker.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the paused clock jumps from timer to timer"
+)]
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;

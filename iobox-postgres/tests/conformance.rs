@@ -1,5 +1,10 @@
 //! Certifies the store, for callers at each isolation level.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

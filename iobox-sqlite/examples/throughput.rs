@@ -1,5 +1,7 @@
 //! Measures enqueue, fetch and settle of the SQLite store: `throughput [messages] [payload bytes]`.
 
+#![allow(clippy::disallowed_methods, reason = "it measures real time")]
+
 use std::{
     env,
     time::{Duration, Instant},

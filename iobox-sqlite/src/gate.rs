@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_urgent_go_first_and_the_rest_in_order() {
         let gate = Gate::new(Duration::from_secs(10));
-        let (done, order) = mpsc::channel();
+        let (done, order) = mpsc::sync_channel(8);
         thread::scope(|scope| {
             let turn = gate.enter(Urgency::Normal).expect("free");
             let arrivals = [

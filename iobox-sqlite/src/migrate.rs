@@ -44,6 +44,7 @@ CREATE VIEW IF NOT EXISTS {p}clock AS
 CREATE TABLE IF NOT EXISTS {p}partition (
     queue      TEXT NOT NULL,
     partition  INTEGER NOT NULL,
+    -- NULL when nobody has it; empty when nobody has it and a dead owner's work is not done yet.
     owner      TEXT,
     epoch      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (queue, partition)

@@ -9,8 +9,9 @@ use crate::cargo::{cargo, check};
 
 /// Run the simulator: protocol schedules with faults, each from a seed.
 ///
-/// It is built with `--cfg iobox_bugs`, which lets it switch planted bugs on, in a target folder
-/// of its own, so that other builds stay as they are.
+/// It is built with `--cfg iobox_bugs`, which lets it switch planted bugs on, and with
+/// `--cfg tokio_unstable`, which lets it seed the runtime, in a target folder of its own, so that
+/// other builds stay as they are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Arguments for the simulator, such as `--seeds 20000` or `--seed 7`; `-- --help` lists them
@@ -36,13 +37,14 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn plant_bugs(command: &mut Command) {
     if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
         let separator = if flags.is_empty() { "" } else { "\u{1f}" };
-        let flags = format!("{flags}{separator}--cfg\u{1f}iobox_bugs");
+        let flags =
+            format!("{flags}{separator}--cfg\u{1f}iobox_bugs\u{1f}--cfg\u{1f}tokio_unstable");
         command.env("CARGO_ENCODED_RUSTFLAGS", flags);
     } else {
         let flags = env::var("RUSTFLAGS").unwrap_or_default();
         command.env(
             "RUSTFLAGS",
-            format!("{flags} --cfg iobox_bugs").trim_start(),
+            format!("{flags} --cfg iobox_bugs --cfg tokio_unstable").trim_start(),
         );
     }
 }

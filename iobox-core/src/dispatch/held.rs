@@ -48,6 +48,8 @@ pub(super) struct Held {
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
     pub(super) counted_ahead: u32,
+    /// It is here only to be moved to waiting.
+    pub(super) aside: bool,
     /// It is set aside because its key has its share of memory, not because it is blocked.
     pub(super) crowded: bool,
     /// How often it was unavailable since it was fetched.
@@ -74,6 +76,7 @@ impl Held {
             doubtful: pending.suspect,
             marked: false,
             counted_ahead: 0,
+            aside: false,
             crowded: false,
             refused: 0,
             size: pending.size,
@@ -98,6 +101,7 @@ impl Held {
             doubtful: false,
             marked: false,
             counted_ahead: 0,
+            aside: true,
             crowded: false,
             refused: 0,
             size: 0,

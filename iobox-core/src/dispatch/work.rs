@@ -107,14 +107,15 @@ impl Work {
     /// Takes a row into memory.
     pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
         self.bytes += held.size;
-        let key = held.key.clone();
+        let (key, aside) = (held.key.clone(), held.aside);
         self.rows.insert(seq, held);
         if let Some(key) = key {
-            self.keys
+            let state = self
+                .keys
                 .entry(key.clone())
-                .or_insert_with(|| Key::new(capacity))
-                .rows
-                .insert(seq);
+                .or_insert_with(|| Key::new(capacity));
+            state.rows.insert(seq);
+            state.aside += usize::from(aside);
             self.refresh(&key, false);
         } else {
             self.offer(seq);
@@ -131,6 +132,7 @@ impl Work {
             && let Some(state) = self.keys.get_mut(key)
         {
             state.rows.remove(&seq);
+            state.aside -= usize::from(held.aside);
             if state.rows.is_empty() {
                 self.keys.remove(key);
             }
@@ -289,9 +291,10 @@ impl Work {
         let Some(ahead) = self.aside.get(key) else {
             return;
         };
-        let room = self.keys.get(key).map_or(*ahead == 0, |state| {
-            (state.rows.len() + ahead) * 2 <= state.share
-        });
+        let room = self
+            .keys
+            .get(key)
+            .map_or(*ahead == 0, |state| state.wants_more(*ahead));
         if room {
             self.hints.insert(key.clone());
             self.next_poll = self.next_poll.min(now);

@@ -98,6 +98,10 @@ impl fmt::Debug for HandleExecutor {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the paused clock jumps from timer to timer"
+)]
 mod tests {
     use std::sync::Mutex;
 

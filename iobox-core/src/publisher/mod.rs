@@ -3,7 +3,7 @@
 mod durability;
 mod outcomes;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -30,4 +30,15 @@ pub trait Publisher: Send + Sync + fmt::Debug + 'static {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot be reached;
     /// [`Invalid`](crate::ErrorKind::Invalid) when a person must change something first.
     async fn probe(&self) -> Result<Durability>;
+}
+
+#[async_trait]
+impl<P: Publisher + ?Sized> Publisher for Arc<P> {
+    async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
+        (**self).publish(batch, outcomes).await;
+    }
+
+    async fn probe(&self) -> Result<Durability> {
+        (**self).probe().await
+    }
 }

@@ -26,15 +26,20 @@ pub struct RelayBuilder {
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) settings: Settings,
     pub(super) retention: Option<Duration>,
+    publish_timeout: Option<Duration>,
+    settle_timeout: Option<Duration>,
 }
 
 impl RelayBuilder {
-    pub(super) fn new<S: Store + Admin, P: Publisher>(store: Arc<S>, publisher: Arc<P>) -> Self {
+    pub(super) fn new<S: Store + Admin, P: Publisher>(store: S, publisher: P) -> Self {
+        let store = Arc::new(store);
         let admin: Arc<dyn Admin> = Arc::<S>::clone(&store);
         Self {
             store,
             admin,
-            publisher,
+            publisher: Arc::new(publisher),
+            publish_timeout: None,
+            settle_timeout: None,
             ids: Arc::new(RandomIds),
             settings: Settings::new(Queue::Outbox),
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
@@ -69,18 +74,20 @@ impl RelayBuilder {
         self
     }
 
-    /// How long one publish may take before its outcome counts as unknown. Default 4 s.
+    /// How long one publish may take before its outcome counts as unknown. Default: two fifths
+    /// of the time-to-live, so 4 s.
     ///
     /// Together with the [settle timeout](Self::settle_timeout) at most three fifths of the
     /// [time-to-live](Self::time_to_live), so that a message is recorded before its lease can end.
     pub const fn publish_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.execute_timeout = timeout;
+        self.publish_timeout = Some(timeout);
         self
     }
 
-    /// How long one settle may take before it is repeated. Default 2 s.
+    /// How long one settle may take before it is repeated. Default: one fifth of the time-to-live,
+    /// so 2 s.
     pub const fn settle_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.settle_timeout = timeout;
+        self.settle_timeout = Some(timeout);
         self
     }
 
@@ -155,7 +162,10 @@ impl RelayBuilder {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid), naming the setting and its bound.
-    pub fn build(self) -> Result<Relay> {
+    pub fn build(mut self) -> Result<Relay> {
+        let ttl = self.settings.ttl;
+        self.settings.execute_timeout = self.publish_timeout.unwrap_or(ttl * 2 / 5);
+        self.settings.settle_timeout = self.settle_timeout.unwrap_or(ttl / 5);
         let settings = &self.settings;
         within("batch", settings.batch, 1, 10_000)?;
         within("max_in_flight", settings.max_in_flight, 1, 100_000)?;

@@ -29,12 +29,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to build a relay from `store` to `publisher`.
-    pub fn builder<S: Store + Admin, P: Publisher>(
-        store: impl Into<Arc<S>>,
-        publisher: impl Into<Arc<P>>,
-    ) -> RelayBuilder {
-        RelayBuilder::new(store.into(), publisher.into())
+    /// Starts to build a relay from `store` to `publisher`. Both may be values or `Arc`s.
+    pub fn builder<S: Store + Admin, P: Publisher>(store: S, publisher: P) -> RelayBuilder {
+        RelayBuilder::new(store, publisher)
     }
 
     /// A view of its health, for a liveness probe.

@@ -14,6 +14,7 @@ mod enqueue;
 mod fetch;
 mod lease;
 mod settle;
+mod shared;
 mod signal;
 mod wake;
 

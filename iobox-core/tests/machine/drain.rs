@@ -15,12 +15,19 @@ use crate::{
 fn of(count: u16, abandoned: bool) -> Store {
     let mut store = Store::new(4);
     for n in 0..count {
-        let key = if n % 3 == 0 { String::new() } else { format!("k{}", n % 5) };
+        let key = if n % 3 == 0 {
+            String::new()
+        } else {
+            format!("k{}", n % 5)
+        };
         store.enqueue(u8::try_from(n % 4).unwrap(), &format!("m{n}"), &key, ms(0));
     }
     if abandoned {
         let dead = InstanceId::new(Uuid::from_u128(77));
-        store.owners.values_mut().for_each(|slot| *slot = (Some(dead), 1));
+        store
+            .owners
+            .values_mut()
+            .for_each(|slot| *slot = (Some(dead), 1));
     }
     store
 }
@@ -35,9 +42,12 @@ fn drain(rig: &mut Rig) -> usize {
 
 /// Whether nothing was fetched, executed or acquired since.
 fn nothing_new(rig: &Rig, before: usize) -> bool {
-    rig.log[before..]
-        .iter()
-        .all(|(_, kind)| matches!(kind, Kind::Renew | Kind::Release | Kind::Settle | Kind::Probe))
+    rig.log[before..].iter().all(|(_, kind)| {
+        matches!(
+            kind,
+            Kind::Renew | Kind::Release | Kind::Settle | Kind::Probe
+        )
+    })
 }
 
 #[test]
@@ -67,7 +77,11 @@ fn what_is_in_flight_may_end_within_the_grace_time() {
     let now = rig.time();
     assert!(rig.machine.is_drained(now));
     assert!(nothing_new(&rig, before));
-    assert!(flying.iter().all(|id| rig.store.row(id).state == State::Done));
+    assert!(
+        flying
+            .iter()
+            .all(|id| rig.store.row(id).state == State::Done)
+    );
     assert!(rig.store.members.is_empty());
     assert!(rig.store.owners.values().all(|(owner, _)| owner.is_none()));
 }
@@ -81,9 +95,16 @@ fn what_does_not_end_in_time_is_released_and_reported() {
     let now = rig.time();
     assert!(rig.machine.is_drained(now));
     assert!(nothing_new(&rig, before));
-    assert!(rig.events.iter().any(|event| matches!(event, Event::Stuck { .. })));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::Stuck { .. }))
+    );
     assert!(rig.store.members.is_empty());
-    assert!(rig.store.rows.values().all(|row| row.attempt == 0), "shutdown burns no attempts");
+    assert!(
+        rig.store.rows.values().all(|row| row.attempt == 0),
+        "shutdown burns no attempts"
+    );
 }
 
 #[test]
@@ -116,7 +137,17 @@ fn marks_are_cleared_and_no_attempt_is_burnt() {
 
 #[test]
 fn it_is_drained_half_a_second_after_the_grace_time_even_if_the_store_never_answers() {
-    for kinds in [vec![Kind::Settle], vec![Kind::Release], vec![Kind::Fetch, Kind::Acquire, Kind::Settle, Kind::Release, Kind::Renew]] {
+    for kinds in [
+        vec![Kind::Settle],
+        vec![Kind::Release],
+        vec![
+            Kind::Fetch,
+            Kind::Acquire,
+            Kind::Settle,
+            Kind::Release,
+            Kind::Renew,
+        ],
+    ] {
         let mut rig = Rig::new(settings(), of(40, false));
         rig.step();
         rig.hold.extend(kinds);

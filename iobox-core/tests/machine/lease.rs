@@ -28,7 +28,10 @@ fn other(number: u128) -> InstanceId {
 }
 
 fn owned(rig: &Rig) -> Vec<u8> {
-    rig.machine.partitions().map(|(partition, _)| partition.number()).collect()
+    rig.machine
+        .partitions()
+        .map(|(partition, _)| partition.number())
+        .collect()
 }
 
 #[test]
@@ -37,7 +40,10 @@ fn it_registers_acquires_and_renews_five_times_a_lease() {
     rig.run(ms(10_000));
     assert_eq!(owned(&rig), [0, 1, 2, 3]);
     let renewals = rig.count(Kind::Renew);
-    assert!((10..=12).contains(&renewals), "{renewals} renewals in two leases");
+    assert!(
+        (10..=12).contains(&renewals),
+        "{renewals} renewals in two leases"
+    );
 }
 
 #[test]
@@ -49,18 +55,43 @@ fn it_executes_only_while_the_last_renewal_covers_execution_and_settle() {
     rig.hold.insert(Kind::Renew);
     rig.run(ms(1_001));
     let sent = rig.now;
-    let last = rig.log.iter().rev().filter(|(_, kind)| *kind == Kind::Renew).nth(1).unwrap().0;
+    let last = rig
+        .log
+        .iter()
+        .rev()
+        .filter(|(_, kind)| *kind == Kind::Renew)
+        .nth(1)
+        .unwrap()
+        .0;
     let limit = last + ms(5_000 - 1_000 - 500);
     let mut n = 0;
     while rig.now < sent + ms(20_000) {
         n += 1;
-        rig.store.enqueue(n % 4, &format!("x{}-{n}", rig.now.as_millis()), "", rig.now);
+        rig.store
+            .enqueue(n % 4, &format!("x{}-{n}", rig.now.as_millis()), "", rig.now);
         rig.run(ms(200));
     }
-    let started = |rig: &Rig| rig.log.iter().filter(|(_, kind)| *kind == Kind::Execute).map(|(at, _)| *at).max().unwrap();
-    assert!(started(&rig) <= limit, "{:?} after {limit:?}", started(&rig));
+    let started = |rig: &Rig| {
+        rig.log
+            .iter()
+            .filter(|(_, kind)| *kind == Kind::Execute)
+            .map(|(at, _)| *at)
+            .max()
+            .unwrap()
+    };
+    assert!(
+        started(&rig) <= limit,
+        "{:?} after {limit:?}",
+        started(&rig)
+    );
     assert!(started(&rig) > limit - ms(1_500));
-    let fetched = rig.log.iter().filter(|(_, kind)| *kind == Kind::Fetch).map(|(at, _)| *at).max().unwrap();
+    let fetched = rig
+        .log
+        .iter()
+        .filter(|(_, kind)| *kind == Kind::Fetch)
+        .map(|(at, _)| *at)
+        .max()
+        .unwrap();
     assert!(fetched <= limit);
     // The renewal that was late succeeds: nobody had deleted the row.
     rig.let_go(Kind::Renew);
@@ -90,12 +121,20 @@ fn an_instance_that_is_gone_drops_everything_and_registers_under_a_new_id() {
     assert_ne!(rig.machine.instance(), id);
     assert!(owned(&rig).is_empty());
     assert_eq!(rig.machine.buffered(), (0, 0));
-    assert!(rig.events.iter().any(|event| matches!(event, Event::InstanceGone)));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::InstanceGone))
+    );
     let before = rig.settled.len();
     for id in rig.in_flight() {
         rig.outcome(&id, ok());
     }
-    assert_eq!(rig.settled.len(), before, "what it had in flight ends unrecorded");
+    assert_eq!(
+        rig.settled.len(),
+        before,
+        "what it had in flight ends unrecorded"
+    );
     rig.script(|_| Some(ok()));
     rig.let_go(Kind::Acquire);
     rig.run(ms(10_000));
@@ -114,7 +153,10 @@ fn partitions_granted_to_an_instance_that_is_gone_are_not_worked() {
     rig.run(ms(1_500));
     rig.reply(reply);
     rig.run(ms(100));
-    assert!(owned(&rig).is_empty() && rig.in_flight().is_empty(), "they belong to nobody");
+    assert!(
+        owned(&rig).is_empty() && rig.in_flight().is_empty(),
+        "they belong to nobody"
+    );
     rig.let_go(Kind::Acquire);
     rig.run(ms(2_000));
     assert_eq!(owned(&rig), [0, 1, 2, 3]);
@@ -141,22 +183,37 @@ fn the_surplus_is_handed_over_when_it_is_quiet_and_not_before() {
     rig.step();
     let flying: Vec<String> = rig.in_flight();
     // Somebody joins, later than this one: half of the partitions are his due.
-    rig.store.members.insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
     rig.run(ms(1_500));
     let surplus = |id: &String| rig.store.row(id).partition.number() >= 2;
     let slow: Vec<String> = flying.iter().filter(|id| surplus(id)).cloned().collect();
     let held: Vec<u8> = owned(&rig);
-    assert_eq!(held.len(), 2 + slow.len(), "what is in flight stays: {held:?}");
+    assert_eq!(
+        held.len(),
+        2 + slow.len(),
+        "what is in flight stays: {held:?}"
+    );
     for id in slow {
         let partition = rig.store.row(&id).partition.number();
         assert!(owned(&rig).contains(&partition));
         rig.outcome(&id, ok());
         rig.run(ms(5));
-        assert_eq!(rig.store.row(&id).state, State::Done, "settled before it is released");
+        assert_eq!(
+            rig.store.row(&id).state,
+            State::Done,
+            "settled before it is released"
+        );
         assert!(!owned(&rig).contains(&partition));
     }
     assert_eq!(owned(&rig), [0, 1]);
-    let free = rig.store.owners.values().filter(|(owner, _)| owner.is_none()).count();
+    let free = rig
+        .store
+        .owners
+        .values()
+        .filter(|(owner, _)| owner.is_none())
+        .count();
     assert_eq!(free, 2);
     rig.run(ms(20_000));
     assert_eq!(owned(&rig), [0, 1], "it does not take them back");
@@ -168,20 +225,28 @@ fn a_surplus_partition_that_does_not_become_quiet_is_released_at_the_deadline() 
     settings.max_in_flight = 8;
     let mut rig = Rig::new(settings.clone(), of(40));
     rig.step();
-    rig.store.members.insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
     rig.run(ms(1_500));
     let longest = settings.execute_timeout + settings.settle_timeout + settings.grace;
     assert_eq!(owned(&rig), [0, 1, 2, 3]);
     rig.run(longest);
     assert_eq!(owned(&rig), [0, 1]);
-    assert!(rig.events.iter().any(|event| matches!(event, Event::Stuck { .. })));
+    assert!(
+        rig.events
+            .iter()
+            .any(|event| matches!(event, Event::Stuck { .. }))
+    );
 }
 
 #[test]
 fn nothing_new_runs_in_a_partition_that_is_handed_over() {
     let mut rig = Rig::new(settings(), of(400));
     rig.step();
-    rig.store.members.insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
     rig.run(ms(1_100));
     let before = rig.ran.len();
     for _ in 0..20 {
@@ -200,7 +265,9 @@ fn a_release_whose_reply_was_lost_is_repeated() {
     let mut rig = Rig::new(settings(), of(0));
     rig.step();
     rig.hold.insert(Kind::Release);
-    rig.store.members.insert(other(1), (ms(1), Duration::from_secs(100_000)));
+    rig.store
+        .members
+        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
     rig.run(ms(1_500));
     rig.lose_reply(Kind::Release);
     rig.run(ms(1_500));
@@ -216,7 +283,9 @@ fn covered(settings: &Settings, rig: &Rig, renewed: Duration) -> bool {
     rig.log
         .iter()
         .filter(|(_, kind)| *kind == Kind::Execute)
-        .all(|(at, _)| *at + settings.execute_timeout + settings.settle_timeout <= renewed + settings.ttl)
+        .all(|(at, _)| {
+            *at + settings.execute_timeout + settings.settle_timeout <= renewed + settings.ttl
+        })
 }
 
 proptest! {

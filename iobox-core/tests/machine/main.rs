@@ -3,6 +3,11 @@
 //! `store.rs` and `row.rs` are a model of the store, `rig.rs` moves one machine by hand, `world.rs`
 //! runs several on a random schedule. Each other file holds the cases of one group of rules.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
 mod plan;
 mod rig;
 mod row;

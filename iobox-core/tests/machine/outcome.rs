@@ -231,12 +231,11 @@ proptest! {
             rig.run(ms(50));
             let row = rig.store.row("m").clone();
             prop_assert_eq!(row.attempt, attempt);
-            if let Some(last) = rig.settled.iter().rev().find(|s| s.seq == row.seq) {
-                if let Change::Verdict(Verdict::Retry { after, .. } | Verdict::Unknown { after, .. }) = last.change
+            if let Some(last) = rig.settled.iter().rev().find(|s| s.seq == row.seq)
+                && let Change::Verdict(Verdict::Retry { after, .. } | Verdict::Unknown { after, .. }) = last.change
                     && choice != 3 {
                     prop_assert!(after <= policy.ceiling(attempt.max(1)));
                 }
-            }
             if dead {
                 let state = if choice == 0 { State::Done } else { State::Dead };
                 prop_assert_eq!(row.state, state);

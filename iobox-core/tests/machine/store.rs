@@ -122,7 +122,7 @@ impl Store {
 
     pub(crate) fn acquire(&mut self, request: &AcquireRequest, now: Duration) -> Acquired {
         let me = request.instance;
-        if !self.members.get(&me).is_some_and(|(_, until)| *until > now) {
+        if self.members.get(&me).is_none_or(|(_, until)| *until <= now) {
             return Acquired::Gone;
         }
         self.members.retain(|_, (_, until)| *until > now);

@@ -79,7 +79,10 @@ impl Watch {
     pub(crate) fn rested(&self, node: usize, machine: &Machine) {
         let (rows, bytes) = machine.buffered();
         let capacity = self.settings.max_in_flight + 2 * self.settings.batch;
-        assert!(rows <= capacity, "node {node} has {rows} rows, room for {capacity}");
+        assert!(
+            rows <= capacity,
+            "node {node} has {rows} rows, room for {capacity}"
+        );
         assert!(bytes <= self.settings.max_buffered_bytes + 1_000);
         assert!(machine.in_flight() <= self.settings.max_in_flight);
     }
@@ -93,7 +96,10 @@ impl Watch {
         draining: bool,
     ) {
         let pending = self.nodes.entry(node).or_default();
-        let new = matches!(command, Command::Fetch(..) | Command::Execute(_) | Command::Acquire(_));
+        let new = matches!(
+            command,
+            Command::Fetch(..) | Command::Execute(_) | Command::Acquire(_)
+        );
         assert!(!(draining && new), "{command:?} while draining");
         if machine.breaker() == BreakerState::Open {
             let sends = matches!(command, Command::Fetch(..) | Command::Execute(_));
@@ -104,7 +110,11 @@ impl Watch {
                 assert!(pending.renewing.replace(now).is_none(), "two renewals");
             }
             Command::Fetch(call, request) => {
-                let parts: Vec<_> = request.partitions.iter().map(|part| (part.partition, part.epoch)).collect();
+                let parts: Vec<_> = request
+                    .partitions
+                    .iter()
+                    .map(|part| (part.partition, part.epoch))
+                    .collect();
                 for other in pending.fetches.values().flatten() {
                     assert!(!parts.contains(other), "two fetches of {other:?}");
                 }
@@ -135,7 +145,10 @@ impl Watch {
                 assert!(batch.len() <= self.settings.batch);
                 let renewed = pending.renewed.expect("executes without a lease");
                 let span = self.settings.execute_timeout + self.settings.settle_timeout;
-                assert!(now + span <= renewed + self.settings.ttl, "beyond the lease");
+                assert!(
+                    now + span <= renewed + self.settings.ttl,
+                    "beyond the lease"
+                );
             }
             Command::Acquire(_) | Command::Release(_) | Command::Probe => {}
         }
@@ -178,12 +191,22 @@ impl Watch {
         now: Duration,
     ) -> u64 {
         let row = store.row(&flight.id);
-        let epoch = machine.partitions().find(|(partition, _)| *partition == flight.partition);
+        let epoch = machine
+            .partitions()
+            .find(|(partition, _)| *partition == flight.partition);
         let current = epoch.is_some_and(|(partition, epoch)| store.is_current(partition, epoch));
-        assert!(current || self.overlap, "{} starts without the lease at {now:?}", flight.id);
+        assert!(
+            current || self.overlap,
+            "{} starts without the lease at {now:?}",
+            flight.id
+        );
         if current {
             assert!(row.is_open(), "{} runs and is {:?}", flight.id, row.state);
-            assert!(!store.is_blocked(row), "{} runs and is blocked at {now:?}", flight.id);
+            assert!(
+                !store.is_blocked(row),
+                "{} runs and is blocked at {now:?}",
+                flight.id
+            );
             let late = row.due.is_some_and(|due| due > now + ms(60_000));
             assert!(!late);
         }
@@ -192,7 +215,10 @@ impl Watch {
             assert!(
                 !same || self.overlap,
                 "{} and {} fly together at {now:?}, of nodes {} and {}",
-                other.id, flight.id, other.node, flight.node
+                other.id,
+                flight.id,
+                other.node,
+                flight.node
             );
         }
         self.number += 1;

@@ -14,7 +14,9 @@ use iobox_core::{
 
 use crate::{
     plan::{Act, CallFault, Letter, Nature, Plan, RunFault},
-    rig::{Ids, Kind, Reply, effect, feed, lost, ms, ok, permanent, transient, unavailable, unknown},
+    rig::{
+        Ids, Kind, Reply, effect, feed, lost, ms, ok, permanent, transient, unavailable, unknown,
+    },
     store::Store,
     watch::{Flight, Watch},
 };
@@ -92,7 +94,11 @@ impl World {
         let mut last = BTreeMap::<u8, u64>::new();
         for index in 0..world.plan.letters.len() {
             let Letter { key, at, .. } = world.plan.letters[index].clone();
-            let at = if key == 0 { at } else { at.max(last.get(&key).copied().unwrap_or(0)) };
+            let at = if key == 0 {
+                at
+            } else {
+                at.max(last.get(&key).copied().unwrap_or(0))
+            };
             last.insert(key, at);
             world.plan.letters[index].at = at;
             world.schedule(ms(at), Job::Commit(index));
@@ -101,7 +107,12 @@ impl World {
             world.schedule(ms(at), Job::Act(act));
         }
         for node in 0..world.plan.nodes {
-            world.nodes.push(Node { machine: None, life: 0, frozen: ms(0), draining: None });
+            world.nodes.push(Node {
+                machine: None,
+                life: 0,
+                frozen: ms(0),
+                draining: None,
+            });
             world.schedule(ms(0), Job::Start(node));
         }
         world
@@ -149,12 +160,21 @@ impl World {
             for node in touched {
                 wakes.remove(&node);
                 if let Some((at, commands)) = self.poll(node) {
-                    idle[node] = if commands > 0 || at > self.now { 0 } else { idle[node] + 1 };
+                    idle[node] = if commands > 0 || at > self.now {
+                        0
+                    } else {
+                        idle[node] + 1
+                    };
                     assert!(idle[node] < 4, "node {node} spins at {:?}", self.now);
                     wakes.insert(node, at.max(self.now + ms(1)));
                 }
             }
-            if self.agenda.values().all(|job| matches!(job, Job::Answer(..))) && self.is_over() {
+            if self
+                .agenda
+                .values()
+                .all(|job| matches!(job, Job::Answer(..)))
+                && self.is_over()
+            {
                 return true;
             }
         }
@@ -171,7 +191,9 @@ impl World {
         let time = self.time();
         loop {
             let machine = self.nodes[index].machine.as_mut()?;
-            let Some(command) = machine.poll(time) else { break };
+            let Some(command) = machine.poll(time) else {
+                break;
+            };
             commands += 1;
             assert!(commands < 500, "poll never ends at {:?}", self.now);
             self.issue(index, command);
@@ -182,7 +204,10 @@ impl World {
         self.watch.rested(index, machine);
         if let Some(since) = node.draining {
             let latest = since + self.settings.grace + ms(502);
-            assert!(self.now < latest.max(node.frozen + ms(2)), "the drain takes too long");
+            assert!(
+                self.now < latest.max(node.frozen + ms(2)),
+                "the drain takes too long"
+            );
             if machine.is_drained(time) {
                 node.machine = None;
                 node.draining = None;
@@ -192,7 +217,9 @@ impl World {
                 return None;
             }
         }
-        let deadline = machine.deadline(time).map_or(self.now + ms(10_000), Time::since_start);
+        let deadline = machine
+            .deadline(time)
+            .map_or(self.now + ms(10_000), Time::since_start);
         Some((deadline, commands))
     }
 
@@ -200,10 +227,13 @@ impl World {
         let life = self.nodes[index].life;
         let draining = self.nodes[index].draining.is_some();
         let machine = self.nodes[index].machine.as_ref().unwrap();
-        self.watch.issued(index, machine, &command, self.now, draining);
+        self.watch
+            .issued(index, machine, &command, self.now, draining);
         let timeout = match Kind::of(&command) {
             Kind::Execute => {
-                let Command::Execute(batch) = command else { unreachable!() };
+                let Command::Execute(batch) = command else {
+                    unreachable!()
+                };
                 for (run, message) in batch {
                     self.execute(index, run, &message);
                 }
@@ -253,7 +283,12 @@ impl World {
         let row = self.store.row(&id);
         let life = self.nodes[index].life;
         let machine = self.nodes[index].machine.as_ref().unwrap();
-        let flight = Flight { node: index, id: id.clone(), key: row.key().cloned(), partition: row.partition };
+        let flight = Flight {
+            node: index,
+            id: id.clone(),
+            key: row.key().cloned(),
+            partition: row.partition,
+        };
         let flight = self.watch.started(flight, machine, &self.store, self.now);
         let nature = self.nature(&id);
         let timeout = self.settings.execute_timeout;
@@ -277,8 +312,16 @@ impl World {
             (_, RunFault::UnknownTaken(after)) => (ms(after), true, Some(unknown())),
             (_, RunFault::UnknownLost(after)) => (ms(after), false, Some(unknown())),
         };
-        let ending = Ending { flight, id, taken, outcome };
-        self.schedule(self.now + after.min(timeout), Job::End(index, life, run, ending));
+        let ending = Ending {
+            flight,
+            id,
+            taken,
+            outcome,
+        };
+        self.schedule(
+            self.now + after.min(timeout),
+            Job::End(index, life, run, ending),
+        );
     }
 
     fn nature(&self, id: &str) -> Nature {
@@ -290,15 +333,29 @@ impl World {
         match job {
             Job::Commit(index) => {
                 let letter = self.plan.letters[index].clone();
-                let key = if letter.key == 0 { String::new() } else { format!("k{}", letter.key) };
-                let spread = if letter.key == 0 { index } else { usize::from(letter.key) };
+                let key = if letter.key == 0 {
+                    String::new()
+                } else {
+                    format!("k{}", letter.key)
+                };
+                let spread = if letter.key == 0 {
+                    index
+                } else {
+                    usize::from(letter.key)
+                };
                 let partition = u8::try_from(spread % usize::from(self.plan.partitions)).unwrap();
-                self.store.enqueue(partition, &name(index), &key, self.store_time());
+                self.store
+                    .enqueue(partition, &name(index), &key, self.store_time());
                 self.store.row_mut(&name(index)).corrupt = letter.nature == Nature::Damaged;
                 let time = self.time();
                 let wake = index % 2 == 0;
-                let machines = self.nodes.iter_mut().filter_map(|node| node.machine.as_mut());
-                machines.filter(|_| wake).for_each(|machine| machine.wake(Hint::Wake, time));
+                let machines = self
+                    .nodes
+                    .iter_mut()
+                    .filter_map(|node| node.machine.as_mut());
+                machines
+                    .filter(|_| wake)
+                    .for_each(|machine| machine.wake(Hint::Wake, time));
                 (0..self.nodes.len()).collect()
             }
             Job::Act(act) => self.act(act),
@@ -360,8 +417,14 @@ impl World {
     fn crash(&mut self, index: usize) {
         if self.nodes[index].machine.take().is_some() {
             // Whoever ran alone is taken for the cause.
-            let rows = self.store.rows.values().filter(|row| row.suspect && row.crashes > 0);
-            self.watch.may_die.extend(rows.map(|row| row.id().to_owned()));
+            let rows = self
+                .store
+                .rows
+                .values()
+                .filter(|row| row.suspect && row.crashes > 0);
+            self.watch
+                .may_die
+                .extend(rows.map(|row| row.id().to_owned()));
             self.watch.ended(index);
             self.nodes[index].life += 1;
             self.nodes[index].draining = None;
@@ -423,8 +486,14 @@ impl World {
             match row.state {
                 State::Done => assert!(self.watch.is_taken(id), "{id} is done and nobody took it"),
                 State::Dead => {
-                    let bad = matches!(self.nature(id), Nature::Rejected | Nature::Damaged | Nature::Deadly);
-                    assert!(bad || self.watch.may_die.contains(id), "{id} died innocently: {row:?}");
+                    let bad = matches!(
+                        self.nature(id),
+                        Nature::Rejected | Nature::Damaged | Nature::Deadly
+                    );
+                    assert!(
+                        bad || self.watch.may_die.contains(id),
+                        "{id} died innocently: {row:?}"
+                    );
                 }
                 _ => {}
             }

@@ -8,8 +8,8 @@ use super::{Names, Statement};
 ///
 /// `visit` goes from partition to partition and stops when enough was found. In each it reads at
 /// most `2 * limit` pending rows by the index `message_pending` (`limit` when nothing blocks and no
-/// key is full) and `limit` due ones by `message_due`, one more of each to see whether there is
-/// more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
+/// key is full) and the 1,000 longest due, or `2 * limit`, by `message_due`; one more of each to see
+/// whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
 /// keeps the places (`ctid`) of the rows; within a snapshot they are as good as the key, and only
 /// the rows that are returned are read again. The payload is read of those alone that may run.
 ///
@@ -32,7 +32,7 @@ with recursive now as materialized (
     v.bytes + w.bytes,
     w.runs,
     case when w.crowd >= greatest(r.most, 1) then w.stopped else w.blocked end,
-    w.found > coalesce(cardinality(w.runs), 0)
+    w.cut or w.found > coalesce(cardinality(w.runs), 0)
       + case when w.crowd >= greatest(r.most, 1) then coalesce(cardinality(w.stopped), 0)
         else coalesce(cardinality(w.blocked), 0) + w.crowd end
   from visit as v
@@ -43,23 +43,33 @@ with recursive now as materialized (
     offset 0
   ) as blockers
   cross join lateral (
+    select case when blockers.present or cardinality($4::text[]) > 0
+      then 2 * r.most + 1 else r.most + 1 end as most
+    offset 0
+  ) as window_pending
+  cross join lateral (
+    select greatest(2 * r.most, 1000) + 1 as most offset 0
+  ) as window_due
+  cross join lateral (
     select
       count(*) as found,
+      count(*) filter (where early) >= window_due.most
+        or count(*) filter (where not early) >= window_pending.most as cut,
       count(*) filter (where kind = 1) as crowd,
       coalesce(max(upto) filter (where runs), 0)::bigint as bytes,
       array_agg(tid) filter (where runs) as runs,
       (array_agg(tid) filter (where kind = 2))[1:r.most] as blocked,
       (array_agg(tid) filter (where kind in (1, 2)))[1:r.most] as stopped
     from (
-      select tid, kind, upto,
+      select tid, early, kind, upto,
         kind = 0 and place <= least(r.most, $5 - v.taken)
           and (v.bytes + upto <= $6 or (v.taken = 0 and place = 1)) as runs
       from (
-        select tid, kind,
+        select tid, early, kind,
           count(*) filter (where kind = 0) over in_order as place,
           sum(size) filter (where kind = 0) over in_order as upto
         from (
-          select tid, seq, size,
+          select tid, early, seq, size,
             case
               when key is null then 0
               when blockers.present and exists (
@@ -72,17 +82,16 @@ with recursive now as materialized (
             end as kind
           from (
             (
-              select m.ctid as tid, m.seq, m.key, m.size
+              select m.ctid as tid, false as early, m.seq, m.key, m.size
               from {message} as m
               where m.partition = r.partition and m.state = 0
                 and m.seq not in (select unnest($3::bigint[]))
               order by m.seq
-              limit case when blockers.present or cardinality($4::text[]) > 0
-                then 2 * r.most + 1 else r.most + 1 end
+              limit window_pending.most
             )
             union all
             (
-              select early.tid, early.seq, early.key, early.size
+              select first_due.tid, true, first_due.seq, first_due.key, first_due.size
               from (
                 select m.ctid as tid, m.seq, m.key, m.size
                 from {message} as m
@@ -90,9 +99,9 @@ with recursive now as materialized (
                   and m.due_at <= (select at from now)
                   and m.seq not in (select unnest($3::bigint[]))
                 order by m.due_at
-                limit r.most + 1
-              ) as early
-              order by early.seq
+                limit window_due.most
+              ) as first_due
+              order by first_due.seq
             )
             order by seq
           ) as due

@@ -51,6 +51,10 @@ impl PostgresStore {
 
     /// Acquires, and looks again for a moment when all that is free is locked: by a settle of the
     /// last owner, which ends at once, or by another taker.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a pause between two statements on a real server"
+    )]
     pub(super) async fn acquire_partitions(&self, request: &AcquireRequest) -> Result<Acquired> {
         for _ in 0..MISSED_MAX {
             let (acquired, missed) = self.acquire_once(request).await?;

@@ -49,7 +49,7 @@ async fn who_waits_too_long_for_another_process_is_told_so() {
 async fn a_lock_that_is_given_back_in_time_is_waited_for() {
     let (file, store) = migrated().await;
     let mut other = file.connect();
-    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (locked, is_locked) = std::sync::mpsc::sync_channel(1);
     let holder = std::thread::spawn(move || {
         let lock = other
             .transaction_with_behavior(TransactionBehavior::Immediate)

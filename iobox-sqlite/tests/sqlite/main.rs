@@ -1,5 +1,10 @@
 //! What is special about the SQLite store: processes, locks, transactions, migrations, damage.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "threads and processes meet here in real time"
+)]
+
 mod busy;
 mod child;
 mod corrupt;

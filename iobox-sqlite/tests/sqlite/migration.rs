@@ -1,4 +1,4 @@
-//! Migrations.
+//! Migrations of one file: repeated, concurrent, newer than the program, exported.
 
 use iobox_core::{ErrorKind, message::Draft, partition::Partitions, queue::Queue, store::Store};
 use iobox_sqlite::{Config, Ident, SqliteStore, migration_sql};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use iobox_core::store::{Change, State};
+use iobox_core::{
+    partition::Partition,
+    store::{Change, State},
+};
 
 use super::{
     Harness,
@@ -145,8 +148,8 @@ pub async fn an_aside_row_can_be_settled<H: Harness>() {
     one.set_aside(&aside).await;
 }
 
-/// A fetch returns at most as many aside rows of a partition as its limit, and setting them aside
-/// brings the rows behind them.
+/// A fetch returns at most as many aside rows of a partition as its limit, says that there is more,
+/// and setting them aside brings the rows behind them.
 pub async fn blocked_rows_hide_the_rest_only_for_a_while<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
@@ -159,6 +162,7 @@ pub async fn blocked_rows_hide_the_rest_only_for_a_while<H: Harness>() {
             return;
         }
         assert!(fetched.pending.is_empty(), "{:?}", labels(&fetched));
+        assert_eq!(fetched.more, [Partition::new(0)], "there is a row behind");
         let count = fetched.aside.len();
         assert!((1..=4).contains(&count), "{count} rows are aside");
         one.set_aside(&fetched.aside).await;

@@ -239,7 +239,8 @@ pub async fn a_crowd_of_a_full_key_comes_as_aside<H: Harness>() {
     assert!(fetched.aside.iter().all(|row| row.key == key("full")));
 }
 
-/// Setting a crowd aside, round by round, brings the rows behind it.
+/// A fetch that sees nothing but a crowd says that there is more, and setting the crowd aside, round
+/// by round, brings the rows behind it.
 pub async fn a_crowd_hides_the_rest_only_for_a_while<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
@@ -251,6 +252,7 @@ pub async fn a_crowd_hides_the_rest_only_for_a_while<H: Harness>() {
             return;
         }
         assert!(fetched.pending.is_empty(), "{:?}", labels(&fetched));
+        assert_eq!(fetched.more, [Partition::new(0)], "there is a row behind");
         one.set_aside(&fetched.aside).await;
     }
     panic!("a row behind 60 rows of a full key was not found in 16 rounds of 4");

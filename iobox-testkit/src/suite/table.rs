@@ -330,17 +330,10 @@ macro_rules! __store_tests {
     };
 }
 
-/// Certifies a store: one test for each [case](crate::suite::cases), run against the
-/// [harness](crate::suite::Harness) that is named.
+/// Certifies a store: one test for each [case](crate::suite::cases), in a module for each noun, run
+/// against the [harness](crate::suite::Harness) that is named.
 ///
-/// ```ignore
-/// //! tests/conformance.rs of an adapter
-/// struct Mine { … }
-/// #[async_trait::async_trait]
-/// impl iobox_testkit::suite::Harness for Mine { … }
-///
-/// iobox_testkit::store_suite!(Mine);
-/// ```
+/// The [suite](crate::suite) shows a harness.
 #[macro_export]
 macro_rules! store_suite {
     ($harness:ty) => {

@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use iobox_core::dispatch::Bug;
 
-use crate::{
-    check::{Violation, check},
-    world,
-};
+use crate::{check::check, known::Violation, world};
 
 /// What became of the hunt for one bug.
 pub(crate) struct Hunt {

@@ -1,94 +1,25 @@
 //! The checker: reads a history and says which guarantee it breaks, if any.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use iobox_core::{
-    dispatch::DeadLetterPolicy,
-    partition::{Partition, Partitions},
+    partition::Partition,
     store::{Epoch, InstanceId, State},
 };
 
 use crate::{
     history::{Entry, Event, Id, Kind, Process, Reply, Result as SettleResult},
+    known::{Checker, Known, Violation, broken},
     plan::Plan,
 };
 
-/// A broken guarantee.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// Which, by its number in the list of guarantees.
-    pub(crate) invariant: &'static str,
-    /// What happened.
-    pub(crate) detail: String,
-}
-
-/// What is known of one message.
-#[derive(Debug, Default)]
-struct Known {
-    committed: bool,
-    rolled_back: bool,
-    key: Option<String>,
-    sent: u32,
-    accepted: u32,
-    transient: u32,
-    permanent: u32,
-    /// Events after which one more copy is allowed.
-    ambiguous: u32,
-    /// Crashes while it was being sent.
-    crashes: u32,
-    skipped: bool,
-    replayed: bool,
-    discarded: bool,
-}
-
-struct Checker<'a> {
-    plan: &'a Plan,
-    partitions: Partitions,
-    messages: BTreeMap<Id, Known>,
-    /// Per key: the ids in the order of their commits.
-    commits: BTreeMap<String, Vec<Id>>,
-    /// Per key: the ids in the order of their first appearance in the broker.
-    appearances: BTreeMap<String, Vec<Id>>,
-    epochs: BTreeMap<Partition, Epoch>,
-    owners: BTreeMap<Partition, InstanceId>,
-    alive_until: BTreeMap<InstanceId, Duration>,
-    /// Being sent: no outcome yet.
-    open: BTreeSet<(Process, Id)>,
-    /// Sent and not settled.
-    unsettled: BTreeSet<(Process, Id)>,
-    draining: BTreeMap<Process, Duration>,
-    paused: BTreeSet<Process>,
-    rows: BTreeSet<Id>,
-}
-
 /// Checks a whole history.
 pub(crate) fn check(plan: &Plan, entries: &[Entry]) -> Result<(), Violation> {
-    let mut checker = Checker {
-        plan,
-        partitions: Partitions::new(plan.partitions).expect("the plan draws powers of two"),
-        messages: BTreeMap::new(),
-        commits: BTreeMap::new(),
-        appearances: BTreeMap::new(),
-        epochs: BTreeMap::new(),
-        owners: BTreeMap::new(),
-        alive_until: BTreeMap::new(),
-        open: BTreeSet::new(),
-        unsettled: BTreeSet::new(),
-        draining: BTreeMap::new(),
-        paused: BTreeSet::new(),
-        rows: BTreeSet::new(),
-    };
+    let mut checker = Checker::new(plan);
     for entry in entries {
         checker.see(entry.at, &entry.event)?;
     }
     checker.finish()
-}
-
-fn broken(invariant: &'static str, detail: String) -> Result<(), Violation> {
-    Err(Violation { invariant, detail })
 }
 
 impl Checker<'_> {
@@ -426,59 +357,5 @@ impl Checker<'_> {
             State::Done | State::Discarded => Ok(()),
             _ => broken("G14 everything ends", format!("{id} is {state} at the end")),
         }
-    }
-
-    fn finish(&self) -> Result<(), Violation> {
-        for (id, known) in &self.messages {
-            if known.committed && !self.rows.contains(id) {
-                return broken(
-                    "G2 nothing is lost",
-                    format!("{id} was committed and is not stored"),
-                );
-            }
-            if known.skipped && known.accepted > 0 {
-                return broken(
-                    "G11 dead is not delivered",
-                    format!("{id} is dead, skipped and published"),
-                );
-            }
-            let max = self.plan.max_attempts;
-            if known.transient > max + known.ambiguous {
-                let detail = format!("{id} failed {} times, {max} are allowed", known.transient);
-                return broken("G11 attempts are bounded", detail);
-            }
-            if known.accepted > 1 + known.ambiguous {
-                let detail = format!(
-                    "{id} was taken {} times after {} ambiguous events",
-                    known.accepted, known.ambiguous
-                );
-                return broken("G7 bounded duplicates", detail);
-            }
-        }
-        for (key, appearances) in &self.appearances {
-            let order: Vec<&Id> = appearances
-                .iter()
-                .filter(|id| self.keeps_order(id))
-                .collect();
-            let commits = self.commits.get(key).map(Vec::as_slice).unwrap_or_default();
-            let place = |id: &Id| commits.iter().position(|other| other == id);
-            if let Some(pair) = order
-                .windows(2)
-                .find(|pair| place(pair[0]) > place(pair[1]))
-            {
-                let detail = format!("{} came before {} of {key}", pair[0], pair[1]);
-                return broken("G3 order per key", detail);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the place of a message counts: not when it was put back behind later ones, or closed
-    /// while a copy of it was on the way.
-    fn keeps_order(&self, id: &str) -> bool {
-        let skips = self.plan.policy == DeadLetterPolicy::Skip;
-        self.messages
-            .get(id)
-            .is_some_and(|known| !(known.discarded || known.replayed && skips))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
-use crate::{bugs::Hunt, check::Violation};
+use crate::{bugs::Hunt, known::Violation};
 
 /// The sums of a campaign.
 #[derive(Debug, Default)]

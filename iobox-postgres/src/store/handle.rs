@@ -1,0 +1,195 @@
+//! The handle: the store's parts, and how it is opened.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use iobox_core::{
+    Error, Result,
+    queue::Queue,
+    store::{
+        AcquireRequest, Acquired, FetchRequest, Fetched, ReleaseRequest, RenewRequest, Renewed,
+        Settled, Settlement, Signal, Store, StoreInfo, WakeUp,
+    },
+};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::fetch::Sweeps;
+use crate::{
+    Config,
+    error::from_sqlx,
+    pool::Connector,
+    sql::{Names, Sql},
+    wake::DatabaseWakeUp,
+};
+
+/// The longest duration that is added to the clock of the database.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A [`Store`] in Postgres.
+///
+/// It has connections of its own ([`Config::connections_max`] at most) and never touches the
+/// caller's but to enqueue. Every call may be dropped: it is one autocommitted statement, done or
+/// not done.
+pub struct PostgresStore {
+    pub(super) config: Config,
+    pub(super) connector: Connector,
+    pub(super) sql: Arc<Sql>,
+    pub(super) pool: PgPool,
+    pub(super) admin_pool: PgPool,
+    /// The connection that renews, so that a busy pool cannot delay a renewal.
+    pub(super) renewals: Mutex<Option<PgConnection>>,
+    pub(super) info: OnceCell<StoreInfo>,
+    pub(super) sweeps: Sweeps,
+    pub(super) signal: Signal,
+    pub(super) wake_up: Option<DatabaseWakeUp>,
+}
+
+impl PostgresStore {
+    /// Connects with the caller's options, and proves it with one connection.
+    ///
+    /// Nothing is read or written; [`migrate`](Self::migrate) or [`verify`](Self::verify) comes
+    /// next.
+    ///
+    /// # Errors
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid) for another host without verified TLS, for wrong
+    /// credentials, and for Postgres before 15;
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when the server does not answer.
+    pub async fn connect(options: PgConnectOptions, config: Config) -> Result<Self> {
+        let connector = Connector::new(options, &config)?;
+        let names = Names::new(&config);
+        let store = Self {
+            sql: Arc::new(Sql::new(&names)),
+            pool: connector.pool(&config),
+            admin_pool: connector.admin_pool(&config),
+            renewals: Mutex::new(None),
+            info: OnceCell::new(),
+            sweeps: Sweeps::default(),
+            signal: Signal::new(),
+            wake_up: config
+                .wake_up
+                .then(|| DatabaseWakeUp::new(connector.clone(), &names)),
+            connector,
+            config,
+        };
+        let connection = store.connector.connect().await?;
+        connection
+            .close()
+            .await
+            .map_err(|source| from_sqlx("closing a connection", source))?;
+        Ok(store)
+    }
+
+    /// Connects with a URL `postgres://user:password@host:port/database?sslmode=…`.
+    ///
+    /// # Errors
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid) for a URL that cannot be read (the error does not
+    /// repeat it, since it may hold a password), and as for [`connect`](Self::connect).
+    pub async fn connect_url(url: &str, config: Config) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| Error::invalid("the connection URL cannot be read"))?;
+        Self::connect(options, config).await
+    }
+
+    /// Closes every connection. Calls that come later fail with
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable).
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.admin_pool.close().await;
+        self.renewals.lock().await.take();
+        if let Some(wake_up) = &self.wake_up {
+            wake_up.close();
+        }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(crate) fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
+    pub(crate) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// What [`verify`](Self::verify) found the first time.
+    pub(super) async fn info(&self) -> Result<StoreInfo> {
+        self.info.get_or_try_init(|| self.verify()).await.copied()
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The connect options print their password.
+        f.debug_struct("PostgresStore")
+            .field("config", &self.config)
+            .field("info", &self.info.get())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn open(&self, queue: &Queue) -> Result<StoreInfo> {
+        name(queue)?;
+        self.verify().await
+    }
+
+    async fn renew(&self, request: &RenewRequest) -> Result<Renewed> {
+        self.renew_instance(request).await
+    }
+
+    async fn acquire(&self, request: &AcquireRequest) -> Result<Acquired> {
+        self.acquire_partitions(request).await
+    }
+
+    async fn release(&self, request: &ReleaseRequest) -> Result<()> {
+        self.release_partitions(request).await
+    }
+
+    async fn fetch(&self, request: &FetchRequest) -> Result<Fetched> {
+        self.fetch_due(request).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
+        self.settle_all(settlements).await
+    }
+
+    fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    fn wake_up(&self) -> Option<Arc<dyn WakeUp>> {
+        self.wake_up
+            .as_ref()
+            .map(|wake_up| Arc::new(wake_up.clone()) as Arc<dyn WakeUp>)
+    }
+}
+
+/// The name of a queue whose tables there are.
+pub(super) fn name(queue: &Queue) -> Result<&'static str> {
+    match queue {
+        Queue::Outbox => Ok("outbox"),
+        other => Err(Error::invalid(format!(
+            "this store has no queue {other}; it has the outbox"
+        ))),
+    }
+}
+
+/// A duration as the statements take it, in microseconds.
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.min(DURATION_MAX).as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A size as the statements take it.
+pub(super) fn bound(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX).min(1 << 40)
+}
