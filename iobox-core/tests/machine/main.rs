@@ -8,6 +8,8 @@
     reason = "tests run on the clock and the ids of the machine"
 )]
 
+mod broker;
+mod end;
 mod plan;
 mod rig;
 mod row;

@@ -9,14 +9,13 @@ use std::{
 use iobox_core::{
     dispatch::{Command, Machine, Outcome, RunId, Settings, Time},
     message::Message,
-    store::{Hint, State},
+    store::Hint,
 };
 
 use crate::{
-    plan::{Act, CallFault, Letter, Nature, Plan, RunFault},
-    rig::{
-        Ids, Kind, Reply, effect, feed, lost, ms, ok, permanent, transient, unavailable, unknown,
-    },
+    broker::Broker,
+    plan::{Act, CallFault, Letter, Nature, Plan},
+    rig::{Ids, Kind, Reply, effect, feed, lost, ms},
     store::Store,
     watch::{Flight, Watch},
 };
@@ -52,7 +51,7 @@ struct Ending {
 
 #[derive(Debug)]
 pub(crate) struct World {
-    plan: Plan,
+    pub(crate) plan: Plan,
     settings: Settings,
     now: Duration,
     /// How far the clock of the store is ahead.
@@ -62,8 +61,7 @@ pub(crate) struct World {
     agenda: BTreeMap<(Duration, u64), Job>,
     number: u64,
     calls: std::vec::IntoIter<CallFault>,
-    runs: std::vec::IntoIter<RunFault>,
-    broker_down: Duration,
+    broker: Broker,
     ids: Arc<Ids>,
     pub(crate) watch: Watch,
 }
@@ -73,8 +71,7 @@ pub(crate) fn name(index: usize) -> String {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
-        let settings = plan.settings();
+    pub(crate) fn new(plan: Plan, settings: Settings) -> Self {
         let mut world = Self {
             store: Store::new(plan.partitions),
             now: ms(0),
@@ -83,8 +80,7 @@ impl World {
             agenda: BTreeMap::new(),
             number: 0,
             calls: plan.calls.clone().into_iter(),
-            runs: plan.runs.clone().into_iter(),
-            broker_down: ms(0),
+            broker: Broker::new(plan.runs.clone()),
             ids: Arc::new(Ids::default()),
             watch: Watch::new(settings.clone()),
             settings,
@@ -240,7 +236,7 @@ impl World {
                 return;
             }
             Kind::Probe => {
-                let reply = if self.broker_down > self.now {
+                let reply = if self.broker.down > self.now {
                     lost(&command)
                 } else {
                     effect(&mut self.store, &command, self.now)
@@ -292,39 +288,21 @@ impl World {
         let flight = self.watch.started(flight, machine, &self.store, self.now);
         let nature = self.nature(&id);
         let timeout = self.settings.execute_timeout;
-        let fault = self.runs.next().unwrap_or(RunFault::Slow(2));
-        let down = self.broker_down > self.now;
-        let (after, taken, outcome) = match (nature, fault) {
-            (Nature::Deadly, _) => (ms(5), false, None),
-            (_, RunFault::Unavailable) => (ms(1), false, Some(unavailable())),
-            _ if down => (ms(1), false, Some(unavailable())),
-            (Nature::Breaks, _) => (timeout, false, Some(unknown())),
-            (Nature::Rejected, RunFault::Slow(after) | RunFault::Permanent(after)) => {
-                (ms(after), false, Some(permanent()))
-            }
-            (Nature::Rejected, _) => (ms(1), false, Some(permanent())),
-            (_, RunFault::Slow(after)) => (ms(after), true, Some(ok())),
-            (_, RunFault::Transient(after)) => (ms(after), false, Some(transient())),
-            (_, RunFault::Permanent(after)) => {
-                self.watch.may_die.insert(id.clone());
-                (ms(after), false, Some(permanent()))
-            }
-            (_, RunFault::UnknownTaken(after)) => (ms(after), true, Some(unknown())),
-            (_, RunFault::UnknownLost(after)) => (ms(after), false, Some(unknown())),
-        };
+        let end = self.broker.execute(nature, self.now, timeout);
+        if matches!(end.outcome, Some(Outcome::Permanent { .. })) {
+            self.watch.may_die.insert(id.clone());
+        }
         let ending = Ending {
             flight,
             id,
-            taken,
-            outcome,
+            taken: end.taken,
+            outcome: end.outcome,
         };
-        self.schedule(
-            self.now + after.min(timeout),
-            Job::End(index, life, run, ending),
-        );
+        let at = self.now + end.after;
+        self.schedule(at, Job::End(index, life, run, ending));
     }
 
-    fn nature(&self, id: &str) -> Nature {
+    pub(crate) fn nature(&self, id: &str) -> Nature {
         self.plan.letters[id[1..].parse::<usize>().unwrap()].nature
     }
 
@@ -437,7 +415,7 @@ impl World {
         match act {
             Act::Crash(index) => self.crash(index % count),
             Act::Freeze(index, time) => self.nodes[index % count].frozen = self.now + ms(time),
-            Act::BrokerDown(time) => self.broker_down = self.now + ms(time),
+            Act::BrokerDown(time) => self.broker.down = self.now + ms(time),
             Act::StoreJump(by) => {
                 self.shift += ms(by);
                 self.watch.overlap = true;
@@ -453,50 +431,5 @@ impl World {
             }
         }
         Vec::new()
-    }
-
-    /// Whether every message came to its end, or waits behind one that did not and may not.
-    pub(crate) fn is_over(&self) -> bool {
-        self.store.rows.len() == self.plan.letters.len() && self.left().is_empty()
-    }
-
-    /// The messages that should have come to their end and have not.
-    pub(crate) fn left(&self) -> Vec<String> {
-        let endless = |id: &str| self.nature(id) == Nature::Breaks;
-        let halted: BTreeSet<_> = self
-            .store
-            .rows
-            .values()
-            .filter(|row| endless(row.id()) || (row.state == State::Dead && row.halts))
-            .filter_map(|row| row.key())
-            .collect();
-        self.store
-            .rows
-            .values()
-            .filter(|row| row.is_open() || row.state == State::Waiting)
-            .filter(|row| !endless(row.id()) && !row.key().is_some_and(|key| halted.contains(key)))
-            .map(|row| format!("{row:?}"))
-            .collect()
-    }
-
-    /// What must hold at the end.
-    pub(crate) fn check_end(&self) {
-        for row in self.store.rows.values() {
-            let id = row.id();
-            match row.state {
-                State::Done => assert!(self.watch.is_taken(id), "{id} is done and nobody took it"),
-                State::Dead => {
-                    let bad = matches!(
-                        self.nature(id),
-                        Nature::Rejected | Nature::Damaged | Nature::Deadly
-                    );
-                    assert!(
-                        bad || self.watch.may_die.contains(id),
-                        "{id} died innocently: {row:?}"
-                    );
-                }
-                _ => {}
-            }
-        }
     }
 }
