@@ -11,6 +11,7 @@
 mod broker;
 mod end;
 mod plan;
+mod process;
 mod rig;
 mod row;
 mod store;

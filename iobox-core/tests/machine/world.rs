@@ -9,30 +9,23 @@ use std::{
 use iobox_core::{
     dispatch::{Command, Machine, Outcome, RunId, Settings, Time},
     message::Message,
-    store::Hint,
+    store::{Hint, Seq},
 };
 
 use crate::{
     broker::Broker,
     plan::{Act, CallFault, Letter, Nature, Plan},
+    process::Node,
     rig::{Ids, Kind, Reply, effect, feed, lost, ms},
     store::Store,
     watch::{Flight, Watch},
 };
 
-/// A process: its machine, and how often it was started.
-#[derive(Debug)]
-struct Node {
-    machine: Option<Machine>,
-    life: u32,
-    frozen: Duration,
-    draining: Option<Duration>,
-}
-
 /// Something that happens at a time.
 #[derive(Debug)]
-enum Job {
-    Commit(usize),
+pub(crate) enum Job {
+    Enqueue(usize),
+    Commit(usize, Seq),
     Act(Act),
     Start(usize),
     Effect(usize, u32, Command, Option<Duration>),
@@ -42,26 +35,26 @@ enum Job {
 }
 
 #[derive(Debug, Clone)]
-struct Ending {
-    flight: u64,
-    id: String,
-    taken: bool,
-    outcome: Option<Outcome>,
+pub(crate) struct Ending {
+    pub(crate) flight: u64,
+    pub(crate) id: String,
+    pub(crate) taken: bool,
+    pub(crate) outcome: Option<Outcome>,
 }
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) plan: Plan,
     settings: Settings,
-    now: Duration,
+    pub(crate) now: Duration,
     /// How far the clock of the store is ahead.
-    shift: Duration,
+    pub(crate) shift: Duration,
     pub(crate) store: Store,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     agenda: BTreeMap<(Duration, u64), Job>,
     number: u64,
     calls: std::vec::IntoIter<CallFault>,
-    broker: Broker,
+    pub(crate) broker: Broker,
     ids: Arc<Ids>,
     pub(crate) watch: Watch,
 }
@@ -97,7 +90,7 @@ impl World {
             };
             last.insert(key, at);
             world.plan.letters[index].at = at;
-            world.schedule(ms(at), Job::Commit(index));
+            world.schedule(ms(at), Job::Enqueue(index));
         }
         for (at, act) in world.plan.acts.clone() {
             world.schedule(ms(at), Job::Act(act));
@@ -114,12 +107,12 @@ impl World {
         world
     }
 
-    fn schedule(&mut self, at: Duration, job: Job) {
+    pub(crate) fn schedule(&mut self, at: Duration, job: Job) {
         self.number += 1;
         self.agenda.insert((at, self.number), job);
     }
 
-    const fn time(&self) -> Time {
+    pub(crate) const fn time(&self) -> Time {
         Time::at(self.now)
     }
 
@@ -309,21 +302,28 @@ impl World {
     /// Performs a job. Returns the nodes that have a new input.
     fn perform(&mut self, job: Job) -> Vec<usize> {
         match job {
-            Job::Commit(index) => {
+            Job::Enqueue(index) => {
+                let seq = self.store.draw();
+                let at = self.now + ms(self.plan.letters[index].late);
+                self.schedule(at, Job::Commit(index, seq));
+                Vec::new()
+            }
+            Job::Commit(index, seq) => {
                 let letter = self.plan.letters[index].clone();
-                let key = if letter.key == 0 {
-                    String::new()
-                } else {
+                let keyed = letter.key > 0;
+                let key = if keyed {
                     format!("k{}", letter.key)
-                };
-                let spread = if letter.key == 0 {
-                    index
                 } else {
+                    String::new()
+                };
+                let spread = if keyed {
                     usize::from(letter.key)
+                } else {
+                    index
                 };
                 let partition = u8::try_from(spread % usize::from(self.plan.partitions)).unwrap();
-                self.store
-                    .enqueue(partition, &name(index), &key, self.store_time());
+                let now = self.store_time();
+                self.store.put(partition, seq, &name(index), &key, now);
                 self.store.row_mut(&name(index)).corrupt = letter.nature == Nature::Damaged;
                 let time = self.time();
                 let wake = index % 2 == 0;
@@ -366,70 +366,5 @@ impl World {
             }
             Job::End(index, life, run, ending) => self.end(index, life, run, ending),
         }
-    }
-
-    fn end(&mut self, index: usize, life: u32, run: RunId, mut ending: Ending) -> Vec<usize> {
-        if ending.taken {
-            ending.taken = false;
-            self.watch.taken(&ending.id, &self.store);
-        }
-        self.watch.landed(ending.flight);
-        if self.nodes[index].life != life {
-            return Vec::new();
-        }
-        let Some(outcome) = ending.outcome.clone() else {
-            self.crash(index);
-            return Vec::new();
-        };
-        if self.nodes[index].frozen > self.now {
-            self.schedule(self.nodes[index].frozen, Job::End(index, life, run, ending));
-            return Vec::new();
-        }
-        let time = self.time();
-        if let Some(machine) = self.nodes[index].machine.as_mut() {
-            machine.outcome(run, outcome, time);
-        }
-        vec![index]
-    }
-
-    fn crash(&mut self, index: usize) {
-        if self.nodes[index].machine.take().is_some() {
-            // Whoever ran alone is taken for the cause.
-            let rows = self
-                .store
-                .rows
-                .values()
-                .filter(|row| row.suspect && row.crashes > 0);
-            self.watch
-                .may_die
-                .extend(rows.map(|row| row.id().to_owned()));
-            self.watch.ended(index);
-            self.nodes[index].life += 1;
-            self.nodes[index].draining = None;
-            self.schedule(self.now + ms(100), Job::Start(index));
-        }
-    }
-
-    fn act(&mut self, act: Act) -> Vec<usize> {
-        let count = self.nodes.len();
-        match act {
-            Act::Crash(index) => self.crash(index % count),
-            Act::Freeze(index, time) => self.nodes[index % count].frozen = self.now + ms(time),
-            Act::BrokerDown(time) => self.broker.down = self.now + ms(time),
-            Act::StoreJump(by) => {
-                self.shift += ms(by);
-                self.watch.overlap = true;
-            }
-            Act::Drain(index) => {
-                let node = &mut self.nodes[index % count];
-                let frozen = node.frozen > self.now;
-                if let Some(machine) = node.machine.as_mut().filter(|_| !frozen) {
-                    machine.drain(Time::at(self.now));
-                    node.draining.get_or_insert(self.now);
-                    return vec![index % count];
-                }
-            }
-        }
-        Vec::new()
     }
 }
