@@ -36,6 +36,8 @@
 //! * One file has one writer at a time. While a transaction that writes is open, every other one
 //!   waits, also the relay's and its renewals. Keep transactions short; those of the first two ways
 //!   have a [limit](Config::transaction_limit).
+//! * A process that is halted (SIGSTOP, a debugger) while it holds the write lock stops every other
+//!   one that uses the file until it goes on. Nothing is lost or reordered.
 //! * The clock of the database is the clock of the host. All processes that use the file must run
 //!   on one host, and the file must lie on a local file system.
 //! * The file is switched to write-ahead logging. With the default

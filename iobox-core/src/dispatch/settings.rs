@@ -35,6 +35,8 @@ pub struct Settings {
     pub execute_timeout: Duration,
     /// Whether an execution may outlast the lease (handlers) or must fit into it (publishes).
     pub spans_renewals: bool,
+    /// The most settles under way.
+    pub settles: usize,
     /// How long one settle may take.
     pub settle_timeout: Duration,
     /// How long outcomes wait for others to be settled with.
@@ -70,6 +72,7 @@ impl Settings {
             ttl: Duration::from_secs(10),
             execute_timeout: Duration::from_secs(4),
             spans_renewals: false,
+            settles: 4,
             settle_timeout: Duration::from_secs(2),
             settle_linger: Duration::from_millis(2),
             poll_min: Duration::from_millis(5),

@@ -15,6 +15,10 @@ pub(super) type SettleCall = Vec<(Partition, Epoch, Seq)>;
 impl Machine {
     /// When the next settle is due.
     pub(super) fn settle_at(&self, now: Time) -> Option<Time> {
+        // The next reply makes room; until then more rows gather.
+        if self.settles.len() >= self.settings.settles {
+            return None;
+        }
         let waiting = self
             .works
             .values()
@@ -37,13 +41,31 @@ impl Machine {
         [due, backoff].into_iter().flatten().min()
     }
 
+    /// How many rows the next settle takes. What is ready is shared among the calls that may still
+    /// be sent, so that they run side by side, but not into calls so small that each costs more
+    /// than its rows.
+    fn settle_share(&self, now: Time) -> usize {
+        let ready: usize = self
+            .works
+            .values()
+            .filter(|work| work.settling.is_none() && work.settle_at <= now)
+            .map(|work| work.queue.len())
+            .sum();
+        let calls = self.settings.settles.saturating_sub(self.settles.len());
+        ready
+            .div_ceil(calls.max(1))
+            .max(self.settings.batch.div_ceil(4))
+            .min(self.settings.batch)
+    }
+
     pub(super) fn settle(&mut self, now: Time) -> Command {
         let call = CallId(self.number());
+        let share = self.settle_share(now);
         let mut about = SettleCall::new();
         let mut settlements = Vec::new();
         for (partition, work) in &mut self.works {
             let ready = work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty();
-            if !ready || settlements.len() >= self.settings.batch {
+            if !ready || settlements.len() >= share {
                 continue;
             }
             work.settling = Some(call);

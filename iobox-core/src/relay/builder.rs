@@ -34,6 +34,8 @@ impl RelayBuilder {
     pub(super) fn new<S: Store + Admin, P: Publisher>(store: S, publisher: P) -> Self {
         let store = Arc::new(store);
         let admin: Arc<dyn Admin> = Arc::<S>::clone(&store);
+        let mut settings = Settings::new(Queue::Outbox);
+        settings.settles = store.settles_at_once().max(1);
         Self {
             store,
             admin,
@@ -41,7 +43,7 @@ impl RelayBuilder {
             publish_timeout: None,
             settle_timeout: None,
             ids: Arc::new(RandomIds),
-            settings: Settings::new(Queue::Outbox),
+            settings,
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
         }
     }

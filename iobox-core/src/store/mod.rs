@@ -87,6 +87,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// reports [`Applied`](Settled::Applied) again.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>>;
 
+    /// How many settles gain from being under way at the same time, at least 1; the caller sends no
+    /// more. A store with one writer says 1, so that the caller sends few and large ones.
+    fn settles_at_once(&self) -> usize {
+        1
+    }
+
     /// The signal that an application in the same process gives after its COMMIT.
     fn signal(&self) -> &Signal;
 

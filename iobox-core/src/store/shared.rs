@@ -37,6 +37,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).settle(settlements).await
     }
 
+    fn settles_at_once(&self) -> usize {
+        (**self).settles_at_once()
+    }
+
     fn signal(&self) -> &Signal {
         (**self).signal()
     }

@@ -163,6 +163,11 @@ impl Store for PostgresStore {
         self.settle_all(settlements).await
     }
 
+    /// One connection stays for a fetch.
+    fn settles_at_once(&self) -> usize {
+        usize::try_from(self.config.pool_size.saturating_sub(1).max(1)).unwrap_or(1)
+    }
+
     fn signal(&self) -> &Signal {
         &self.signal
     }

@@ -136,6 +136,19 @@ pub async fn instances_tell_their_lives<H: Harness>() {
     assert_eq!(stats(&harness).await.instances.len(), 1);
 }
 
+/// Instances are listed from the oldest to the youngest.
+pub async fn instances_are_listed_by_age<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut registered = Vec::new();
+    for _ in 0..8 {
+        registered.push(Instance::register(harness.store()).await.id);
+        harness.advance(Duration::from_secs(1)).await;
+    }
+    let listed = stats(&harness).await.instances;
+    let listed: Vec<_> = listed.iter().map(|one| one.instance).collect();
+    assert_eq!(listed, registered);
+}
+
 fn rows_of(rows: &[iobox_core::store::Pending]) -> Vec<iobox_core::store::Seq> {
     rows.iter().map(|row| row.seq).collect()
 }

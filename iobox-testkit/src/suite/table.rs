@@ -292,6 +292,7 @@ macro_rules! __store_table {
                 the_oldest_age_is_of_what_is_not_settled
                 partitions_tell_their_owners
                 instances_tell_their_lives
+                instances_are_listed_by_age
             }
             wake {
                 an_enqueue_is_signalled

@@ -231,6 +231,10 @@ impl Store for GatedStore {
         Ok(results)
     }
 
+    fn settles_at_once(&self) -> usize {
+        self.inner.settles_at_once()
+    }
+
     fn signal(&self) -> &Signal {
         self.inner.signal()
     }

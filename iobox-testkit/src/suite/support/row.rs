@@ -65,6 +65,11 @@ pub async fn matching<S: Admin + ?Sized>(store: &S, filter: &Filter) -> Vec<Entr
         };
         let next = store.list(&Queue::Outbox, filter, page).await;
         let next = next.expect("list");
+        let behind = next.first().map(|entry| entry.seq);
+        assert!(
+            behind.is_none() || behind > page.after,
+            "a page begins behind the last one"
+        );
         if next.is_empty() {
             return entries;
         }

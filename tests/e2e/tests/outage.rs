@@ -1,0 +1,164 @@
+//! Outages of the database and of the broker: no attempt is burnt, memory stays flat, and the relay
+//! goes on by itself.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "kills and processes live on the machine's clock"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use iobox::store::State;
+use iobox_testkit::servers::Postgres;
+use support::{
+    LONG, POLL, checker::check, database::Database, log, number, process::Relay, until,
+    writers::Writers,
+};
+use tokio::task::spawn_blocking;
+
+const KEYS: usize = 500;
+const BATCH: usize = 100;
+const MAX_IN_FLIGHT: usize = 200;
+const OPTIONS: [&str; 6] = ["--batch", "100", "--max-in-flight", "200", "--ttl", "2000"];
+/// How much the relay may grow, in KiB.
+const GROWTH_MAX: u64 = 30 * 1024;
+
+fn outage() -> Duration {
+    Duration::from_secs(number("IOBOX_E2E_OUTAGE_SECONDS").unwrap_or(5))
+}
+
+/// Lets the outage last, and returns by how many KiB the relay grew at most.
+async fn endure(relay: &Relay) -> u64 {
+    let (before, end) = (relay.resident(), Instant::now() + outage());
+    let mut most = before;
+    while Instant::now() < end {
+        most = most.max(relay.resident());
+        tokio::time::sleep(POLL).await;
+    }
+    most - before
+}
+
+/// Waits until so many more messages went through.
+async fn wait_for(more: u64, database: &Database, writers: &Writers) {
+    let mut progress = database.progress();
+    let target = progress.count() + more;
+    until(LONG, "more messages", async || {
+        writers.published(progress.count());
+        progress.count() >= target
+    })
+    .await;
+}
+
+/// Every message went through at its first attempt.
+async fn assert_unharmed(database: &Database, copies_max: usize) -> usize {
+    let entries = database.list(&[]).await;
+    let history = database.history().await;
+    assert_eq!(entries.len(), history.len());
+    let harmed = |entry: &&iobox::store::Entry| entry.state != State::Done || entry.attempt != 1;
+    let harmed: Vec<_> = entries.iter().filter(harmed).collect();
+    assert!(
+        harmed.is_empty(),
+        "{} such as {:?}",
+        harmed.len(),
+        harmed.first()
+    );
+    let report = check(&history, &log::read(&database.log()));
+    report.assert_clean();
+    assert!(
+        report.duplicates <= copies_max,
+        "{} of {copies_max}",
+        report.duplicates
+    );
+    println!(
+        "{} messages, {} duplicates",
+        history.len(),
+        report.duplicates
+    );
+    report.duplicates
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_database() {
+    let server = spawn_blocking(Postgres::private).await.expect("no panic");
+    let mut server = server.expect("a server of its own");
+    let database = Arc::new(Database::at(server.url().to_owned(), None).await);
+    database.open_accounts(KEYS).await;
+    // A backlog first, so that there is work in every moment.
+    let writers = Writers::start(&database, KEYS, u64::MAX, 5_000);
+    until(LONG, "a backlog", async || writers.committed() >= 4_000).await;
+    let options = [&OPTIONS[..], &["--delay", "100"]].concat();
+    let relay = Relay::start(&database, "run", &options);
+    wait_for(500, &database, &writers).await;
+
+    server.kill().expect("a kill");
+    let grown = endure(&relay).await;
+    server.start().expect("a start");
+    let back = Instant::now();
+    wait_for(1, &database, &writers).await;
+    let first = back.elapsed();
+    wait_for(2_000, &database, &writers).await;
+    let caught_up = back.elapsed();
+
+    let (committed, _) = writers.finish().await;
+    database.drained().await;
+    relay.stop().await;
+    println!(
+        "grown by {grown} KiB; a message {first:.1?} after the start, 2,000 more {caught_up:.1?}; \
+         {committed} committed"
+    );
+    assert!(grown < GROWTH_MAX, "{grown} KiB");
+    // What was sent and could not be settled is sent again.
+    assert_unharmed(&database, MAX_IN_FLIGHT + BATCH).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_broker_on_postgres() {
+    of_the_broker(Database::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_broker_on_sqlite() {
+    of_the_broker(Database::sqlite().await).await;
+}
+
+async fn of_the_broker(database: Database) {
+    let database = Arc::new(database);
+    database.open_accounts(KEYS).await;
+    let flag = database.file("unavailable");
+    let flag_option = flag.display().to_string();
+    let options = [
+        &OPTIONS[..],
+        &["--delay", "5", "--unavailable-while", &flag_option],
+    ]
+    .concat();
+    let relay = Relay::start(&database, "run", &options);
+    let writers = Writers::start(&database, KEYS, u64::MAX, 10_000);
+    wait_for(2_000, &database, &writers).await;
+
+    fs::write(&flag, "").expect("a flag");
+    let mut progress = database.progress();
+    let before = progress.count();
+    let grown = endure(&relay).await;
+    let during = progress.count() - before;
+    fs::remove_file(&flag).expect("a flag");
+    let back = Instant::now();
+    wait_for(2_000, &database, &writers).await;
+    let caught_up = back.elapsed();
+
+    writers.finish().await;
+    database.drained().await;
+    relay.stop().await;
+    println!("grown by {grown} KiB; 2,000 messages {caught_up:.1?} after the outage");
+    assert!(grown < GROWTH_MAX, "{grown} KiB");
+    assert!(during <= BATCH as u64, "{during} messages went through");
+    assert_unharmed(&database, 0).await;
+    if let Some(database) = Arc::into_inner(database) {
+        database.remove().await;
+    }
+}
