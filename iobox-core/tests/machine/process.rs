@@ -72,7 +72,10 @@ impl World {
         let count = self.nodes.len();
         match act {
             Act::Crash(index) => self.crash(index % count),
-            Act::Freeze(index, time) => self.nodes[index % count].frozen = self.now + ms(time),
+            Act::Freeze(index, time) => {
+                let node = &mut self.nodes[index % count];
+                node.frozen = node.frozen.max(self.now + ms(time));
+            }
             Act::BrokerDown(time) => self.broker.down = self.now + ms(time),
             Act::StoreJump(by) => {
                 self.shift += ms(by);
