@@ -1,5 +1,7 @@
 //! Rule 5: a broker that is down is not the message's fault.
 
+use std::collections::BTreeSet;
+
 use iobox_core::{
     dispatch::{BreakerState, Event, RetryPolicy},
     store::State,
@@ -344,4 +346,40 @@ fn a_message_that_breaks_every_connection_does_not_keep_others_from_going_alone(
         }
     }
     assert_eq!(rig.store.count(State::Done), 3);
+}
+
+#[test]
+fn many_messages_that_break_the_connection_do_not_fill_the_memory() {
+    let mut store = Store::new(1);
+    for n in 0..40 {
+        store.enqueue(0, &format!("bad{n}"), "", ms(0));
+        store.row_mut(&format!("bad{n}")).alone = true;
+    }
+    for n in 0..10 {
+        store.enqueue(0, &format!("good{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    settings.retry = RetryPolicy::new(ms(10), ms(2_000), 20).unwrap();
+    let mut rig = Rig::new(settings, store);
+    while rig.now < ms(60_000) {
+        rig.run(ms(100));
+        for id in rig.in_flight() {
+            rig.run(if id.starts_with("bad") {
+                ms(500)
+            } else {
+                ms(0)
+            });
+            rig.outcome(
+                &id,
+                if id.starts_with("bad") {
+                    unknown()
+                } else {
+                    ok()
+                },
+            );
+        }
+    }
+    assert_eq!(rig.store.count(State::Done), 10);
+    let bad: BTreeSet<_> = rig.ran.iter().filter(|id| id.starts_with("bad")).collect();
+    assert!(bad.len() > 20, "each has its turn now and then: {bad:?}");
 }
