@@ -36,7 +36,10 @@ impl World {
         for row in self.store.rows.values() {
             let id = row.id();
             match row.state {
-                State::Done => assert!(self.watch.is_taken(id), "{id} is done and nobody took it"),
+                State::Done => {
+                    assert!(self.watch.is_taken(id), "{id} is done and nobody took it");
+                    assert!(row.attempt > 0, "{id} is done without an attempt");
+                }
                 State::Dead => {
                     let bad = matches!(
                         self.nature(id),
