@@ -247,6 +247,7 @@ impl Machine {
         let max_crashes = self.settings.max_crashes;
         let halts = self.settings.policy == super::DeadLetterPolicy::HaltKey;
         let (partition, seq) = (pending.partition, pending.seq);
+        let put_back = self.put_back(&pending);
         let Some(work) = self.works.get_mut(&partition) else {
             return;
         };
@@ -285,7 +286,7 @@ impl Machine {
                     halts: true,
                 })
             }
-            Body::Message(_) => None,
+            Body::Message(_) => put_back,
         };
         let message = match &pending.body {
             Body::Message(message) => Some(message.clone()),

@@ -231,7 +231,11 @@ impl Machine {
                 return;
             }
         };
-        work.cautious = work.cautious.saturating_sub(1);
+        // One that comes back does not count: a few that fail on and on would use up the caution
+        // before the message that kills the process has its turn, in every life anew.
+        if matches!(verdict, Verdict::Done { .. } | Verdict::Dead { .. }) {
+            work.cautious = work.cautious.saturating_sub(1);
+        }
         if let Verdict::Retry { after, .. } | Verdict::Unknown { after, .. } = verdict {
             let due = now + after;
             work.due = Some(work.due.map_or(due, |at| at.min(due)));

@@ -7,7 +7,12 @@
 use std::ops::Bound;
 
 use super::{Command, Machine, RunId, Time, held::Stage, work::Work};
-use crate::{Result, partition::Partition, publisher::Durability, store::Seq};
+use crate::{
+    Result,
+    partition::Partition,
+    publisher::Durability,
+    store::{Pending, Seq, Verdict},
+};
 
 /// The step of a message that runs alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +153,22 @@ impl Machine {
         {
             solo.step = Step::Go;
         }
+    }
+
+    /// The verdict on a fetched message that runs alone when as many wait for that as one outage
+    /// makes. They are slow, and more of them would leave no room in memory for anybody else.
+    pub(super) fn put_back(&mut self, pending: &Pending) -> Option<Verdict> {
+        let waiting: usize = self.works.values().map(|work| work.solos.len()).sum();
+        let many = waiting >= self.settings.max_in_flight;
+        (many && pending.alone && !pending.suspect).then(|| Verdict::Unknown {
+            after: self
+                .settings
+                .retry
+                .cap
+                .mul_f64(1.0 - self.random.f64() / 2.0),
+            reason: "its last outcome is unknown, and many such messages wait to run alone".into(),
+            alone: true,
+        })
     }
 
     /// Whether `run` is the message that runs alone.

@@ -237,3 +237,19 @@ fn the_crash_of_a_neighbour_does_not_count() {
             .all(|row| row.suspect && row.crashes == 0 && row.attempt == 0)
     );
 }
+
+#[test]
+fn messages_that_fail_on_and_on_do_not_use_up_the_caution() {
+    let mut store = of(12, |_| String::new());
+    abandon(&mut store);
+    let mut rig = Rig::new(settings(), store);
+    rig.script(|_| Some(transient()));
+    rig.run(ms(2_000));
+    assert!(rig.settled.len() > 40);
+    rig.script(|_| None);
+    rig.run(ms(60_000));
+    assert_eq!(rig.in_flight().len(), 3);
+    for id in rig.in_flight() {
+        assert!(rig.store.row(&id).suspect, "{id} is not marked");
+    }
+}

@@ -8,7 +8,10 @@
     reason = "tests run on the clock and the ids of the machine"
 )]
 
+mod broker;
+mod end;
 mod plan;
+mod process;
 mod rig;
 mod row;
 mod store;

@@ -234,10 +234,9 @@ proptest! {
             if let Some(last) = rig.settled.iter().rev().find(|s| s.seq == row.seq)
                 && let Change::Verdict(Verdict::Retry { after, .. } | Verdict::Unknown { after, .. }) = last.change
                     && choice != 3 {
-                    // Beyond its attempts an unknown outcome goes on at the longest backoff.
-                    let endless = choice == 4 && attempt >= max;
-                    let counted = if endless { u32::MAX } else { attempt.max(1) };
-                    prop_assert!(after <= policy.ceiling(counted));
+                    let alarmed = choice == 4 && attempt >= max;
+                    let ceiling = if alarmed { ms(400) } else { policy.ceiling(attempt.max(1)) };
+                    prop_assert!(after <= ceiling);
                 }
             if dead {
                 let state = if choice == 0 { State::Done } else { State::Dead };

@@ -22,11 +22,13 @@ pub(crate) enum Nature {
     Breaks,
 }
 
-/// A message: its key (0: none), when it is committed, how much later than its seq was drawn.
+/// A message: its key (0: none), when it is enqueued, how much later that is committed. Writers of
+/// one key take turns, as the contract asks: theirs is committed at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) key: u8,
     pub(crate) at: u64,
+    pub(crate) late: u64,
     pub(crate) nature: Nature,
 }
 
@@ -114,8 +116,14 @@ fn nature() -> impl Strategy<Value = Nature> {
 }
 
 fn letter() -> impl Strategy<Value = Letter> {
-    (0..6_u8, prop_oneof![Just(0_u64), 0..4_000_u64], nature())
-        .prop_map(|(key, at, nature)| Letter { key, at, nature })
+    let time = prop_oneof![Just(0_u64), 0..4_000_u64];
+    let late = prop_oneof![3 => Just(0_u64), 1 => 1..900_u64];
+    (0..6_u8, time, late, nature()).prop_map(|(key, at, late, nature)| Letter {
+        key,
+        at,
+        late: if key == 0 { late } else { 0 },
+        nature,
+    })
 }
 
 fn call() -> impl Strategy<Value = CallFault> {

@@ -207,7 +207,7 @@ fn a_slow_key_does_not_hide_its_partition() {
 #[test]
 fn a_hot_key_does_not_hide_its_partition_and_keeps_its_own_pace() {
     let mut store = Store::new(1);
-    for n in 0..5_000 {
+    for n in 0..2_000 {
         store.enqueue(0, &format!("hot{n}"), "hot", ms(0));
     }
     for n in 0..50 {
@@ -226,7 +226,7 @@ fn a_hot_key_does_not_hide_its_partition_and_keeps_its_own_pace() {
         if others == 50 && others_done.is_none() {
             others_done = Some(tick * 10);
         }
-        if rig.ran.len() == 5_050 {
+        if rig.ran.len() == 2_050 {
             all_done = Some(tick * 10);
             break;
         }
@@ -318,7 +318,7 @@ fn partitions_take_turns() {
 /// What a hot key costs beyond its messages: rows that go to waiting and back.
 #[test]
 fn a_row_of_a_hot_key_is_set_aside_about_once() {
-    for (batch, in_flight, total) in [(1_000, 1_000, 3_000), (100, 100, 1_000), (20, 3, 600)] {
+    for (batch, in_flight, total) in [(1_000, 1_000, 2_000), (100, 100, 800), (20, 3, 400)] {
         let mut store = Store::new(1);
         for n in 0..total {
             store.enqueue(0, &format!("m{n}"), "hot", ms(0));

@@ -48,8 +48,7 @@ pub(crate) struct Watch {
     last: BTreeMap<OrderingKey, Seq>,
     /// Messages with a reason to be dead.
     pub(crate) may_die: BTreeSet<String>,
-    /// Whether something happened that lets two owners of a partition overlap: a clock that jumped,
-    /// or an acquisition that took effect after it was given up.
+    /// Whether the clock of the store jumped ahead, so that two owners of a partition may overlap.
     pub(crate) overlap: bool,
 }
 

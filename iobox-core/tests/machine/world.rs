@@ -9,33 +9,23 @@ use std::{
 use iobox_core::{
     dispatch::{Command, Machine, Outcome, RunId, Settings, Time},
     message::Message,
-    store::Hint,
+    store::{Hint, Seq},
 };
 
 use crate::{
-    plan::{Act, CallFault, Letter, Nature, Plan, RunFault},
-    rig::{
-        Ids, Kind, Reply, effect, feed, lost, ms, ok, permanent, transient, unavailable, unknown,
-    },
+    broker::Broker,
+    plan::{Act, CallFault, Letter, Nature, Plan},
+    process::Node,
+    rig::{Ids, Kind, Reply, effect, feed, lost, ms},
     store::Store,
     watch::{Flight, Watch},
 };
 
-mod fate;
-
-/// A process: its machine, and how often it was started.
-#[derive(Debug)]
-struct Node {
-    machine: Option<Machine>,
-    life: u32,
-    frozen: Duration,
-    draining: Option<Duration>,
-}
-
 /// Something that happens at a time.
 #[derive(Debug)]
-enum Job {
-    Commit(usize),
+pub(crate) enum Job {
+    Enqueue(usize),
+    Commit(usize, Seq),
     Act(Act),
     Start(usize),
     Effect(usize, u32, Command, Option<Duration>),
@@ -45,27 +35,26 @@ enum Job {
 }
 
 #[derive(Debug, Clone)]
-struct Ending {
-    flight: u64,
-    id: String,
-    taken: bool,
-    outcome: Option<Outcome>,
+pub(crate) struct Ending {
+    pub(crate) flight: u64,
+    pub(crate) id: String,
+    pub(crate) taken: bool,
+    pub(crate) outcome: Option<Outcome>,
 }
 
 #[derive(Debug)]
 pub(crate) struct World {
-    plan: Plan,
+    pub(crate) plan: Plan,
     settings: Settings,
-    now: Duration,
+    pub(crate) now: Duration,
     /// How far the clock of the store is ahead.
-    shift: Duration,
+    pub(crate) shift: Duration,
     pub(crate) store: Store,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     agenda: BTreeMap<(Duration, u64), Job>,
     number: u64,
     calls: std::vec::IntoIter<CallFault>,
-    runs: std::vec::IntoIter<RunFault>,
-    broker_down: Duration,
+    pub(crate) broker: Broker,
     ids: Arc<Ids>,
     pub(crate) watch: Watch,
 }
@@ -75,8 +64,7 @@ pub(crate) fn name(index: usize) -> String {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
-        let settings = plan.settings();
+    pub(crate) fn new(plan: Plan, settings: Settings) -> Self {
         let mut world = Self {
             store: Store::new(plan.partitions),
             now: ms(0),
@@ -85,8 +73,7 @@ impl World {
             agenda: BTreeMap::new(),
             number: 0,
             calls: plan.calls.clone().into_iter(),
-            runs: plan.runs.clone().into_iter(),
-            broker_down: ms(0),
+            broker: Broker::new(plan.runs.clone()),
             ids: Arc::new(Ids::default()),
             watch: Watch::new(settings.clone()),
             settings,
@@ -103,7 +90,7 @@ impl World {
             };
             last.insert(key, at);
             world.plan.letters[index].at = at;
-            world.schedule(ms(at), Job::Commit(index));
+            world.schedule(ms(at), Job::Enqueue(index));
         }
         for (at, act) in world.plan.acts.clone() {
             world.schedule(ms(at), Job::Act(act));
@@ -120,12 +107,12 @@ impl World {
         world
     }
 
-    fn schedule(&mut self, at: Duration, job: Job) {
+    pub(crate) fn schedule(&mut self, at: Duration, job: Job) {
         self.number += 1;
         self.agenda.insert((at, self.number), job);
     }
 
-    const fn time(&self) -> Time {
+    pub(crate) const fn time(&self) -> Time {
         Time::at(self.now)
     }
 
@@ -136,7 +123,6 @@ impl World {
     /// Runs until every message has come to its end, or for `limit`. Returns whether it did.
     pub(crate) fn run(&mut self, limit: Duration) -> bool {
         let mut wakes: BTreeMap<usize, Duration> = BTreeMap::new();
-        let mut idle = vec![0_u32; self.nodes.len()];
         while self.now < limit {
             let next = self.agenda.keys().next().map(|(at, _)| *at);
             let wake = wakes.values().min().copied();
@@ -156,18 +142,12 @@ impl World {
                 let job = entry.remove();
                 for node in self.perform(job) {
                     touched.insert(node);
-                    idle[node] = 0;
                 }
             }
             for node in touched {
                 wakes.remove(&node);
-                if let Some((at, commands)) = self.poll(node) {
-                    idle[node] = if commands > 0 || at > self.now {
-                        0
-                    } else {
-                        idle[node] + 1
-                    };
-                    assert!(idle[node] < 4, "node {node} spins at {:?}", self.now);
+                if let Some(at) = self.poll(node) {
+                    assert!(at > self.now, "node {node} spins at {:?}", self.now);
                     wakes.insert(node, at.max(self.now + ms(1)));
                 }
             }
@@ -184,10 +164,10 @@ impl World {
     }
 
     /// Polls a node until it has nothing more to do; when to poll it again.
-    fn poll(&mut self, index: usize) -> Option<(Duration, usize)> {
+    fn poll(&mut self, index: usize) -> Option<Duration> {
         let node = &self.nodes[index];
         if node.frozen > self.now {
-            return Some((node.frozen, 1));
+            return Some(node.frozen);
         }
         let mut commands = 0;
         let time = self.time();
@@ -222,7 +202,7 @@ impl World {
         let deadline = machine
             .deadline(time)
             .map_or(self.now + ms(10_000), Time::since_start);
-        Some((deadline, commands))
+        Some(deadline)
     }
 
     fn issue(&mut self, index: usize, command: Command) {
@@ -242,7 +222,7 @@ impl World {
                 return;
             }
             Kind::Probe => {
-                let reply = if self.broker_down > self.now {
+                let reply = if self.broker.down > self.now {
                     lost(&command)
                 } else {
                     effect(&mut self.store, &command, self.now)
@@ -267,10 +247,14 @@ impl World {
                 self.schedule(given_up, Job::Answer(index, life, lost(&command)));
                 self.schedule(self.now + ms(out), Job::Effect(index, life, command, None));
             }
+            // An acquisition that takes effect after a later one would raise epochs behind the back of
+            // its own instance, which learns it at its next settle only: not simulated.
+            CallFault::Late(_) if matches!(command, Command::Acquire(_)) => {
+                self.schedule(given_up, Job::Answer(index, life, lost(&command)));
+                self.schedule(self.now, Job::Effect(index, life, command, None));
+            }
             CallFault::Late(by) => {
                 self.schedule(given_up, Job::Answer(index, life, lost(&command)));
-                // Another call of the same instance may have taken effect meanwhile.
-                self.watch.overlap |= matches!(command, Command::Acquire(_));
                 self.schedule(given_up + ms(by), Job::Effect(index, life, command, None));
             }
         }
@@ -290,60 +274,49 @@ impl World {
         let flight = self.watch.started(flight, machine, &self.store, self.now);
         let nature = self.nature(&id);
         let timeout = self.settings.execute_timeout;
-        let fault = self.runs.next().unwrap_or(RunFault::Slow(2));
-        let down = self.broker_down > self.now;
-        let (after, taken, outcome) = match (nature, fault) {
-            (Nature::Deadly, _) => (ms(5), false, None),
-            (_, RunFault::Unavailable) => (ms(1), false, Some(unavailable())),
-            _ if down => (ms(1), false, Some(unavailable())),
-            (Nature::Breaks, _) => (timeout, false, Some(unknown())),
-            (Nature::Rejected, RunFault::Slow(after) | RunFault::Permanent(after)) => {
-                (ms(after), false, Some(permanent()))
-            }
-            (Nature::Rejected, _) => (ms(1), false, Some(permanent())),
-            (_, RunFault::Slow(after)) => (ms(after), true, Some(ok())),
-            (_, RunFault::Transient(after)) => (ms(after), false, Some(transient())),
-            (_, RunFault::Permanent(after)) => {
-                self.watch.may_die.insert(id.clone());
-                (ms(after), false, Some(permanent()))
-            }
-            (_, RunFault::UnknownTaken(after)) => (ms(after), true, Some(unknown())),
-            (_, RunFault::UnknownLost(after)) => (ms(after), false, Some(unknown())),
-        };
+        let end = self.broker.execute(nature, self.now, timeout);
+        if matches!(end.outcome, Some(Outcome::Permanent { .. })) {
+            self.watch.may_die.insert(id.clone());
+        }
         let ending = Ending {
             flight,
             id,
-            taken,
-            outcome,
+            taken: end.taken,
+            outcome: end.outcome,
         };
-        self.schedule(
-            self.now + after.min(timeout),
-            Job::End(index, life, run, ending),
-        );
+        let at = self.now + end.after;
+        self.schedule(at, Job::End(index, life, run, ending));
     }
 
-    fn nature(&self, id: &str) -> Nature {
+    pub(crate) fn nature(&self, id: &str) -> Nature {
         self.plan.letters[id[1..].parse::<usize>().unwrap()].nature
     }
 
     /// Performs a job. Returns the nodes that have a new input.
     fn perform(&mut self, job: Job) -> Vec<usize> {
         match job {
-            Job::Commit(index) => {
+            Job::Enqueue(index) => {
+                let seq = self.store.draw();
+                let at = self.now + ms(self.plan.letters[index].late);
+                self.schedule(at, Job::Commit(index, seq));
+                Vec::new()
+            }
+            Job::Commit(index, seq) => {
                 let letter = self.plan.letters[index].clone();
-                let key = if letter.key == 0 {
-                    String::new()
-                } else {
+                let keyed = letter.key > 0;
+                let key = if keyed {
                     format!("k{}", letter.key)
-                };
-                let spread = if letter.key == 0 {
-                    index
                 } else {
+                    String::new()
+                };
+                let spread = if keyed {
                     usize::from(letter.key)
+                } else {
+                    index
                 };
                 let partition = u8::try_from(spread % usize::from(self.plan.partitions)).unwrap();
-                self.store
-                    .enqueue(partition, &name(index), &key, self.store_time());
+                let now = self.store_time();
+                self.store.put(partition, seq, &name(index), &key, now);
                 self.store.row_mut(&name(index)).corrupt = letter.nature == Nature::Damaged;
                 let time = self.time();
                 let wake = index % 2 == 0;
@@ -386,29 +359,5 @@ impl World {
             }
             Job::End(index, life, run, ending) => self.end(index, life, run, ending),
         }
-    }
-
-    fn end(&mut self, index: usize, life: u32, run: RunId, mut ending: Ending) -> Vec<usize> {
-        if ending.taken {
-            ending.taken = false;
-            self.watch.taken(&ending.id, &self.store);
-        }
-        self.watch.landed(ending.flight);
-        if self.nodes[index].life != life {
-            return Vec::new();
-        }
-        let Some(outcome) = ending.outcome.clone() else {
-            self.crash(index);
-            return Vec::new();
-        };
-        if self.nodes[index].frozen > self.now {
-            self.schedule(self.nodes[index].frozen, Job::End(index, life, run, ending));
-            return Vec::new();
-        }
-        let time = self.time();
-        if let Some(machine) = self.nodes[index].machine.as_mut() {
-            machine.outcome(run, outcome, time);
-        }
-        vec![index]
     }
 }
