@@ -100,7 +100,7 @@ impl Bench {
             ms(times[0]),
             ms(times[times.len() / 2]),
             last.pending.len(),
-            last.aside.len(),
+            last.aside.iter().map(|aside| aside.count).sum::<usize>(),
         );
         Ok(last)
     }

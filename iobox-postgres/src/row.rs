@@ -6,7 +6,7 @@ use iobox_core::{
     Error, Result,
     message::{Headers, Message, MessageId, OrderingKey, Origin, Topic},
     partition::Partition,
-    store::{Aside, Body, Entry, Pending, Revision, Seq, State},
+    store::{Body, Entry, Pending, Revision, Seq, State},
 };
 use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
 
@@ -16,8 +16,8 @@ use crate::error::from_sqlx;
 pub(crate) enum FetchedRow {
     /// It may run.
     Pending(Pending),
-    /// It must be set aside.
-    Aside(Aside),
+    /// Rows of this key are in the way of the rest of their partition.
+    InTheWay(Partition, OrderingKey),
     /// It says that its partition holds more.
     More(Partition),
 }
@@ -51,27 +51,19 @@ fn count(number: i32) -> u32 {
 /// Decodes a row of a fetch.
 pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
     let partition = partition(get(row, 1)?)?;
-    let Some(aside) = get::<Option<bool>>(row, 0)? else {
+    let Some(in_the_way) = get::<Option<bool>>(row, 0)? else {
         return Ok(FetchedRow::More(partition));
     };
-    let seq = Seq(get(row, 2)?);
-    let revision = Revision(get(row, 3)?);
-    let attempt = count(get(row, 4)?);
     let key = get::<Option<String>>(row, 5)?.map(OrderingKey::stored);
-    if aside {
-        return Ok(FetchedRow::Aside(Aside {
-            partition,
-            seq,
-            revision,
-            attempt,
-            key: key.ok_or_else(|| Error::internal("a row without a key is set aside"))?,
-        }));
+    if in_the_way {
+        let key = key.ok_or_else(|| Error::internal("a row without a key is in the way"))?;
+        return Ok(FetchedRow::InTheWay(partition, key));
     }
     Ok(FetchedRow::Pending(Pending {
         partition,
-        seq,
-        revision,
-        attempt,
+        seq: Seq(get(row, 2)?),
+        revision: Revision(get(row, 3)?),
+        attempt: count(get(row, 4)?),
         crashes: count(get(row, 6)?),
         uncertain: get(row, 7)?,
         alone: get(row, 8)?,

@@ -3,7 +3,7 @@
 use iobox_core::{
     message::{Headers, Message, MessageId, OrderingKey, Origin, Topic},
     partition::Partition,
-    store::{Aside, Body, Entry, Pending, Revision, Seq, State},
+    store::{Body, Entry, Pending, Revision, Seq, State},
 };
 use rusqlite::{Row, types::ValueRef};
 
@@ -62,17 +62,6 @@ impl Head {
             size: self.size,
             body,
         }
-    }
-
-    /// The row as one to be set aside; only rows with a key are.
-    pub(crate) fn aside(self, partition: Partition) -> Option<Aside> {
-        Some(Aside {
-            partition,
-            seq: Seq(self.seq),
-            revision: self.revision,
-            attempt: self.attempt,
-            key: self.key?,
-        })
     }
 }
 

@@ -46,11 +46,12 @@ pub(crate) struct Sql {
     pub(crate) front: String,
     pub(crate) next_waiting_key: String,
     pub(crate) release_key: String,
+    pub(crate) key: String,
+    pub(crate) set_aside: String,
 
     pub(crate) done: String,
     pub(crate) retry: String,
     pub(crate) dead: String,
-    pub(crate) wait: String,
     pub(crate) mark: String,
     pub(crate) standing: String,
 
@@ -160,33 +161,34 @@ impl Sql {
                  ORDER BY key, seq LIMIT 1",
             ),
             // Index waiting (partition, key), a range of seq.
-            release_key: q("UPDATE {p}outbox INDEXED BY {p}outbox_waiting \
-                 SET state = 0, revision = revision + 1 \
-                 WHERE partition = ?1 AND key = ?2 AND state = 2 AND seq <= ?3"),
+            release_key: q(
+                "UPDATE {p}outbox INDEXED BY {p}outbox_waiting SET state = 0 \
+                 WHERE partition = ?1 AND key = ?2 AND state = 2 AND seq <= ?3",
+            ),
+            // The row by seq.
+            key: q("SELECT key FROM {p}outbox WHERE seq = ?1"),
+            // The row by seq.
+            set_aside: q("UPDATE {p}outbox SET state = 2, due_at = NULL WHERE seq = ?1"),
 
             // Settling: the row by seq, guarded by revision and state.
             done: q(
                 "UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)",
             ),
             retry: q("UPDATE {p}outbox SET state = 1, due_at = ?5, reason = ?6, \
                  uncertain = max(uncertain, ?7), alone = ?8, \
                  suspect = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)"),
             dead: q(
                 "UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
                  halts = (?7 AND key IS NOT NULL), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)",
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)",
             ),
-            wait: q("UPDATE {p}outbox SET state = 2, due_at = NULL, \
-                 attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1) \
-                 AND key IS NOT NULL"),
             mark: q("UPDATE {p}outbox SET suspect = ?5, crashes = ?6, \
                  attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1)"),
+                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)"),
             standing: q("SELECT revision, state, suspect FROM {p}outbox \
                  WHERE seq = ?1 AND partition = ?2"),
 
@@ -289,10 +291,11 @@ impl Sql {
             &self.front,
             &self.next_waiting_key,
             &self.release_key,
+            &self.key,
+            &self.set_aside,
             &self.done,
             &self.retry,
             &self.dead,
-            &self.wait,
             &self.mark,
             &self.standing,
             &self.insert,

@@ -7,13 +7,13 @@ use std::{
 
 use super::{
     Bug, CallId, Command, Event, Machine, Settings, Time,
-    held::{Held, Stage},
+    held::Held,
     work::{Fetching, RELEASED_MAX, Work, pause_after},
 };
 use crate::{
     Result,
     partition::Partition,
-    store::{Aside, Body, Change, FetchPartition, FetchRequest, Fetched, Mark, Pending, Verdict},
+    store::{Body, FetchPartition, FetchRequest, Fetched, Pending, Verdict},
 };
 
 /// The most rows asked of a partition that is not known to have any.
@@ -131,22 +131,10 @@ impl Machine {
         } else {
             self.settings.poll_min
         };
-        self.schedule_polls(&asked, &fetched, now);
-        // The limit of a request counts what may run; what is to be set aside comes on top, and
-        // what does not fit comes again.
-        let (room, _) = self.room();
-        let spare = room.saturating_sub(fetched.pending.len());
-        let mut aside = 0;
-        for row in fetched.aside {
-            if aside < spare
-                && let Some(fetching) = fetches.get(&row.partition)
-            {
-                aside += usize::from(self.set_aside(&row, fetching, now));
-            }
-        }
-        if aside > 0 {
-            self.event(Event::SetAside { count: aside });
-        }
+        // What was set aside hid what is behind it.
+        let hid = fetched.aside.iter().map(|aside| aside.partition);
+        let more: BTreeSet<Partition> = fetched.more.iter().copied().chain(hid).collect();
+        self.schedule_polls(&asked, &more, now);
         for (partition, key) in fetched.released {
             if let Some(work) = self.works.get_mut(&partition)
                 && let Some(fetching) = fetches.get_mut(&partition)
@@ -155,7 +143,7 @@ impl Machine {
                 work.released(key, now);
             }
         }
-        let mut exhausted = Vec::new();
+        let mut hints = Vec::new();
         // What was asked for and not released has nothing set aside any more, or something in front
         // that the sweep waits for.
         for (partition, fetching) in &fetches {
@@ -163,18 +151,34 @@ impl Machine {
                 for key in &fetching.hinted {
                     work.aside.remove(key);
                 }
-                if !fetched.more.contains(partition) {
+                if !more.contains(partition) {
                     let keys = work.exhausted(&fetching.full);
-                    exhausted.extend(keys.into_iter().map(|key| (*partition, key)));
+                    hints.extend(keys.into_iter().map(|key| (*partition, key)));
                 }
             }
+        }
+        let mut count = 0;
+        for aside in fetched.aside {
+            if let Some(work) = self.works.get_mut(&aside.partition)
+                && let Some(fetching) = fetches.get(&aside.partition)
+            {
+                count += aside.count;
+                work.set_aside(&aside, now);
+                // Nothing is in front of them any more, and nothing else would ask for them.
+                if fetching.cleared.contains(&aside.key) && !fetching.closed.contains(&aside.key) {
+                    hints.push((aside.partition, aside.key));
+                }
+            }
+        }
+        if count > 0 {
+            self.event(Event::SetAside { count });
         }
         for pending in fetched.pending {
             if let Some(fetching) = fetches.get(&pending.partition) {
                 self.take(pending, fetching, now);
             }
         }
-        for (partition, key) in exhausted {
+        for (partition, key) in hints {
             if let Some(work) = self.works.get_mut(&partition) {
                 work.hint(&key, now);
             }
@@ -200,8 +204,7 @@ impl Machine {
         });
     }
 
-    fn schedule_polls(&mut self, asked: &[Partition], fetched: &Fetched, now: Time) {
-        let more: BTreeSet<Partition> = fetched.more.iter().copied().collect();
+    fn schedule_polls(&mut self, asked: &[Partition], more: &BTreeSet<Partition>, now: Time) {
         for partition in asked {
             if let Some(work) = self.works.get_mut(partition) {
                 work.fetch_failures = 0;
@@ -216,26 +219,6 @@ impl Machine {
                 }
             }
         }
-    }
-
-    /// Queues the move of a row to waiting. Returns whether it did.
-    fn set_aside(&mut self, row: &Aside, fetching: &Fetching, now: Time) -> bool {
-        let Some(work) = self.works.get_mut(&row.partition) else {
-            return false;
-        };
-        let crowded = fetching.full.contains(&row.key);
-        let stale = fetching.touched.contains(&row.key) && !crowded;
-        if stale || work.handover.is_some() || work.rows.contains_key(&row.seq) {
-            return false;
-        }
-        let mut held = Held::aside(row, now);
-        held.stage = Stage::Settling;
-        held.crowded = crowded;
-        held.change = Some((row.attempt, Change::Mark(Mark::Wait)));
-        let seq = row.seq;
-        work.insert(seq, held, self.settings.capacity());
-        work.enqueue(seq, now);
-        true
     }
 
     /// Takes a fetched row into memory.
@@ -362,7 +345,7 @@ impl Ask {
             hinted: release.clone(),
             sweep,
             closed: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            cleared: BTreeSet::new(),
         });
         FetchPartition {
             partition,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{RunId, Time};
 use crate::{
     message::{Message, OrderingKey},
-    store::{Aside, Change, Pending, Revision, Verdict},
+    store::{Change, Pending, Revision, Verdict},
 };
 
 /// What is being done with a row.
@@ -48,10 +48,6 @@ pub(super) struct Held {
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
     pub(super) counted_ahead: u32,
-    /// It is here only to be moved to waiting.
-    pub(super) aside: bool,
-    /// It is set aside because its key has its share of memory, not because it is blocked.
-    pub(super) crowded: bool,
     /// How often it was unavailable since it was fetched.
     pub(super) refused: u32,
     pub(super) size: usize,
@@ -76,38 +72,11 @@ impl Held {
             doubtful: pending.suspect,
             marked: false,
             counted_ahead: 0,
-            aside: false,
-            crowded: false,
             refused: 0,
             size: pending.size,
             age_at_fetch: pending.age,
             fetched_at: now,
             message,
-            stage: Stage::Ready,
-            change: None,
-        }
-    }
-
-    /// A row that is only known to be moved to waiting.
-    pub(super) fn aside(aside: &Aside, now: Time) -> Self {
-        Self {
-            revision: aside.revision,
-            attempt: aside.attempt,
-            crashes: 0,
-            key: Some(aside.key.clone()),
-            uncertain: false,
-            alone: false,
-            suspect: false,
-            doubtful: false,
-            marked: false,
-            counted_ahead: 0,
-            aside: true,
-            crowded: false,
-            refused: 0,
-            size: 0,
-            age_at_fetch: Duration::ZERO,
-            fetched_at: now,
-            message: None,
             stage: Stage::Ready,
             change: None,
         }

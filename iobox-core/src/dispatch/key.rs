@@ -11,8 +11,6 @@ const SHARE_FIRST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) rows: BTreeSet<Seq>,
-    /// How many of them are here only to be moved to waiting.
-    pub(super) aside: usize,
     /// Executions that ended since its partition was last fetched.
     pub(super) ended: usize,
     pub(super) share: usize,
@@ -24,7 +22,6 @@ impl Key {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             rows: BTreeSet::new(),
-            aside: 0,
             ended: 0,
             share: SHARE_FIRST.min((capacity / 8).max(1)),
             passed_over: false,
@@ -40,25 +37,19 @@ impl Key {
         self.ended = 0;
     }
 
-    /// The rows that wait for their turn here. Rows on their way to waiting do not count: a key
-    /// would be full of them, and what is released of it would be set aside again, for ever.
-    fn staying(&self) -> usize {
-        self.rows.len() - self.aside
-    }
-
     /// Whether rows of it are to be fetched now that one of them goes.
     pub(super) fn runs_low(&self) -> bool {
-        self.passed_over && self.staying().saturating_sub(1) * 2 <= self.share
+        self.passed_over && self.rows.len().saturating_sub(1) * 2 <= self.share
     }
 
     /// Whether it has its share.
     pub(super) fn is_full(&self) -> bool {
-        self.staying() >= self.share
+        self.rows.len() >= self.share
     }
 
     /// Whether rows of it that were set aside should come back, when `ahead` of them are back
     /// already and not here yet.
     pub(super) fn wants_more(&self, ahead: usize) -> bool {
-        (self.staying() + ahead) * 2 <= self.share
+        (self.rows.len() + ahead) * 2 <= self.share
     }
 }

@@ -197,7 +197,6 @@ impl Machine {
             return;
         }
         let key = held.key.clone();
-        let crowded = held.crowded;
         if key
             .as_ref()
             .and_then(|key| work.keys.get(key))
@@ -208,25 +207,9 @@ impl Machine {
         work.remove(seq);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
-            Change::Mark(Mark::Wait) => {
-                if let Some(key) = key {
-                    work.remember_aside(key.clone());
-                    work.caught_up(&key);
-                    // Later rows of the key may be in memory or on their way, from a fetch that saw
-                    // this one pending: it is in front of them, and blocks them from now on.
-                    work.close(&key);
-                    work.drop_followers(&key, seq, now);
-                    work.refresh(&key, ungated);
-                }
-                return;
-            }
             Change::Mark(_) => {
                 if let Some(key) = key {
                     work.refresh(&key, ungated);
-                    // The last row in front may be done already.
-                    if crowded {
-                        work.hint(&key, now);
-                    }
                 }
                 return;
             }
@@ -246,7 +229,7 @@ impl Machine {
         }
         match verdict {
             Verdict::Done { .. } | Verdict::Dead { halts: false, .. } => {
-                work.touch(&key);
+                work.clear(&key);
                 work.hint(&key, now);
             }
             _ if overtaken => {}

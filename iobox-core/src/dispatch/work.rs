@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     message::OrderingKey,
-    store::{Change, Epoch, Grant, Mark, Seq},
+    store::{Aside, Change, Epoch, Grant, Mark, Seq},
 };
 
 /// The most keys with rows set aside that are remembered; the sweep finds the others.
@@ -32,8 +32,9 @@ pub(super) struct Fetching {
     pub(super) sweep: bool,
     /// Keys that got a blocker since it was sent: its rows of them may be blocked by now.
     pub(super) closed: BTreeSet<OrderingKey>,
-    /// Keys of which anything was settled since it was sent.
-    pub(super) touched: BTreeSet<OrderingKey>,
+    /// Keys of which a row was settled for good since it was sent: what it sets aside may have
+    /// nothing in front any more.
+    pub(super) cleared: BTreeSet<OrderingKey>,
 }
 
 /// One owned partition.
@@ -107,7 +108,7 @@ impl Work {
     /// Takes a row into memory.
     pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
         self.bytes += held.size;
-        let (key, aside) = (held.key.clone(), held.aside);
+        let key = held.key.clone();
         self.rows.insert(seq, held);
         if let Some(key) = key {
             let state = self
@@ -115,7 +116,6 @@ impl Work {
                 .entry(key.clone())
                 .or_insert_with(|| Key::new(capacity));
             state.rows.insert(seq);
-            state.aside += usize::from(aside);
             self.refresh(&key, false);
         } else {
             self.offer(seq);
@@ -132,7 +132,6 @@ impl Work {
             && let Some(state) = self.keys.get_mut(key)
         {
             state.rows.remove(&seq);
-            state.aside -= usize::from(held.aside);
             if state.rows.is_empty() {
                 self.keys.remove(key);
             }
@@ -236,19 +235,28 @@ impl Work {
     pub(super) fn close(&mut self, key: &OrderingKey) {
         if let Some(fetching) = &mut self.fetching {
             fetching.closed.insert(key.clone());
-            fetching.touched.insert(key.clone());
         }
     }
 
-    /// Notes that a row of `key` was settled.
-    pub(super) fn touch(&mut self, key: &OrderingKey) {
+    /// Notes that a row of `key` was settled for good.
+    pub(super) fn clear(&mut self, key: &OrderingKey) {
         if let Some(fetching) = &mut self.fetching {
-            fetching.touched.insert(key.clone());
+            fetching.cleared.insert(key.clone());
         }
+    }
+
+    /// Notes that rows of a key were set aside.
+    pub(super) fn set_aside(&mut self, aside: &Aside, now: Time) {
+        if let Some(ahead) = self.remember_aside(aside.key.clone()) {
+            *ahead = ahead.saturating_sub(aside.count);
+        }
+        // Later ones may be in memory, if these were committed late: they come back behind them.
+        self.drop_followers(&aside.key, aside.first, now);
+        self.refresh(&aside.key, false);
     }
 
     /// Remembers that rows of `key` are set aside.
-    pub(super) fn remember_aside(&mut self, key: OrderingKey) -> Option<&mut usize> {
+    fn remember_aside(&mut self, key: OrderingKey) -> Option<&mut usize> {
         if self.aside.len() < ASIDE_MAX || self.aside.contains_key(&key) {
             Some(self.aside.entry(key).or_default())
         } else {

@@ -75,12 +75,17 @@ impl Row {
         }
     }
 
+    /// Whether an outcome may still be recorded.
+    fn is_open(&self) -> bool {
+        matches!(
+            self.state,
+            State::Pending | State::Retrying | State::Waiting
+        )
+    }
+
     /// Applies a settlement whose fence holds.
     pub(super) fn settle(&mut self, settlement: &Settlement, now: Duration) -> Settled {
-        let applies = matches!(self.state, State::Pending | State::Retrying)
-            && self.revision == settlement.revision
-            && (self.key().is_some() || settlement.change != Change::Mark(Mark::Wait));
-        if !applies {
+        if !self.is_open() || self.revision != settlement.revision {
             let repeated = self.revision == settlement.revision.next()
                 && self.is_result_of(&settlement.change);
             return if repeated {
@@ -98,10 +103,6 @@ impl Row {
                 self.crashes = 0;
                 self.due_at = None;
                 self.record(verdict, now);
-            }
-            Change::Mark(Mark::Wait) => {
-                self.state = State::Waiting;
-                self.due_at = None;
             }
             Change::Mark(Mark::Suspect { crashes }) => {
                 self.suspect = true;
@@ -149,16 +150,14 @@ impl Row {
 
     /// Whether the row looks as if `change` had just been applied.
     fn is_result_of(&self, change: &Change) -> bool {
-        let open = matches!(self.state, State::Pending | State::Retrying);
         match change {
             Change::Verdict(Verdict::Done { .. }) => self.state == State::Done,
             Change::Verdict(Verdict::Retry { .. } | Verdict::Unknown { .. }) => {
                 self.state == State::Retrying
             }
             Change::Verdict(Verdict::Dead { .. }) => self.state == State::Dead,
-            Change::Mark(Mark::Wait) => self.state == State::Waiting,
-            Change::Mark(Mark::Suspect { .. }) => open && self.suspect,
-            Change::Mark(Mark::Clear { .. }) => open && !self.suspect,
+            Change::Mark(Mark::Suspect { .. }) => self.is_open() && self.suspect,
+            Change::Mark(Mark::Clear { .. }) => self.is_open() && !self.suspect,
         }
     }
 

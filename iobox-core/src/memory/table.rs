@@ -17,6 +17,8 @@ use crate::{
 const RELEASE_MAX: usize = 256;
 /// The most keys that one sweep of a partition looks at.
 const SWEEP_MAX: usize = 64;
+/// The most rows of a partition that a fetch reads to set some aside.
+const ASIDE_MAX: usize = 4_096;
 
 type Place = (Partition, Seq);
 
@@ -185,11 +187,25 @@ impl Table {
         }
         for part in &request.partitions {
             let limit = part.limit.min(request.limit - fetched.pending.len());
-            self.scan(part, limit, request.bytes, now, &mut bytes, &mut fetched);
+            let in_the_way = self.scan(part, limit, request.bytes, now, &mut bytes, &mut fetched);
+            if !in_the_way.is_empty() && self.is_current(part.partition, part.epoch) {
+                self.set_aside(part, &in_the_way, now, &mut fetched);
+            }
         }
         fetched
     }
 
+    /// The rows of a partition that are due and not held, oldest first.
+    fn due(&self, part: &FetchPartition, now: Duration) -> impl Iterator<Item = &Row> {
+        let held: BTreeSet<Seq> = part.held.iter().copied().collect();
+        let range = (part.partition, Seq(i64::MIN))..=(part.partition, Seq(i64::MAX));
+        self.open
+            .range(range)
+            .filter_map(|place| self.rows.get(place))
+            .filter(move |row| row.due_at.is_none_or(|due| due <= now) && !held.contains(&row.seq))
+    }
+
+    /// Takes what may run, and returns the keys of which rows are in the way.
     fn scan(
         &self,
         part: &FetchPartition,
@@ -198,31 +214,20 @@ impl Table {
         now: Duration,
         bytes: &mut usize,
         fetched: &mut Fetched,
-    ) {
-        let held: BTreeSet<Seq> = part.held.iter().copied().collect();
-        let mut crowd = Vec::new();
-        let (mut taken, mut aside, mut looked) = (0, 0, 0);
-        let range = (part.partition, Seq(i64::MIN))..=(part.partition, Seq(i64::MAX));
-        for place in self.open.range(range) {
-            let Some(row) = self.rows.get(place) else {
-                continue;
-            };
-            let due = row.due_at.is_none_or(|due| due <= now);
-            if !due || held.contains(&row.seq) {
-                continue;
-            }
+    ) -> BTreeSet<OrderingKey> {
+        let (mut blocked, mut full) = (BTreeSet::new(), BTreeSet::new());
+        let (mut taken, mut crowd) = (0, 0);
+        for (looked, row) in self.due(part, now).enumerate() {
+            let key = row.key();
             if looked >= part.limit.saturating_mul(2) {
                 fetched.more.push(part.partition);
                 break;
             }
-            looked += 1;
             if self.is_blocked(row) {
-                if aside < part.limit {
-                    aside += 1;
-                    fetched.aside.extend(aside_of(row));
-                }
-            } else if row.key().is_some_and(|key| part.full.contains(key)) {
-                crowd.extend(aside_of(row));
+                blocked.extend(key.cloned());
+            } else if key.is_some_and(|key| part.full.contains(key)) {
+                crowd += 1;
+                full.extend(key.cloned());
             } else if taken < limit
                 && (*bytes + row.message.size() <= bytes_max || fetched.pending.is_empty())
             {
@@ -234,9 +239,43 @@ impl Table {
                 break;
             }
         }
-        if crowd.len() >= part.limit.max(1) {
-            crowd.truncate(part.limit);
-            fetched.aside.append(&mut crowd);
+        if crowd >= part.limit.max(1) {
+            blocked.append(&mut full);
+        }
+        blocked
+    }
+
+    /// Makes the rows of `keys` waiting that are blocked, or of a full key.
+    fn set_aside(
+        &mut self,
+        part: &FetchPartition,
+        keys: &BTreeSet<OrderingKey>,
+        now: Duration,
+        fetched: &mut Fetched,
+    ) {
+        let mut moved: BTreeMap<OrderingKey, Vec<Seq>> = BTreeMap::new();
+        for row in self.due(part, now).take(ASIDE_MAX) {
+            if let Some(key) = row.key().filter(|key| keys.contains(key))
+                && (part.full.contains(key) || self.is_blocked(row))
+            {
+                moved.entry(key.clone()).or_default().push(row.seq);
+            }
+        }
+        for (key, seqs) in moved {
+            for seq in &seqs {
+                self.change((part.partition, *seq), |row| {
+                    row.state = State::Waiting;
+                    row.due_at = None;
+                });
+            }
+            if let Some(first) = seqs.first() {
+                fetched.aside.push(Aside {
+                    partition: part.partition,
+                    key,
+                    first: *first,
+                    count: seqs.len(),
+                });
+            }
         }
     }
 
@@ -277,22 +316,9 @@ impl Table {
                 continue;
             }
             for seq in waiting {
-                self.change((part.partition, seq), |row| {
-                    row.state = State::Pending;
-                    row.revision = row.revision.next();
-                });
+                self.change((part.partition, seq), |row| row.state = State::Pending);
             }
             fetched.released.push((part.partition, key));
         }
     }
-}
-
-fn aside_of(row: &Row) -> Option<Aside> {
-    Some(Aside {
-        partition: row.partition,
-        seq: row.seq,
-        revision: row.revision,
-        attempt: row.attempt,
-        key: row.key()?.clone(),
-    })
 }

@@ -13,7 +13,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub i64);
 
-/// How often a row has changed since it was enqueued; the guard of every settlement.
+/// How often a row has changed since it was enqueued, but for moves between pending and waiting; the
+/// guard of every settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Revision(pub i32);
 
@@ -51,7 +52,7 @@ pub struct FetchPartition {
     /// Rows that the caller holds: in flight, buffered, being settled. They are skipped.
     pub held: Vec<Seq>,
     /// Keys that have their share of the caller's buffer. Their rows are passed over; when they
-    /// alone would fill a whole fetch they are returned as [`Aside`].
+    /// alone would fill a whole fetch they are [set aside](Fetched::aside).
     pub full: Vec<OrderingKey>,
     /// Keys whose followers are set aside and may be ready: the oldest 256 waiting rows of each
     /// become pending before the fetch looks, if nothing of the key in front of them is retrying,
@@ -66,8 +67,8 @@ pub struct FetchPartition {
 pub struct Fetched {
     /// Messages that may run, by partition in the order of the request, then by seq.
     pub pending: Vec<Pending>,
-    /// Rows that must not run now and should be moved to waiting, so that they do not hide the rest
-    /// of their partition.
+    /// Keys of which rows became waiting, so that they do not hide the rest of their partition. What
+    /// they hid comes with the next fetch.
     pub aside: Vec<Aside>,
     /// Keys of which waiting rows became pending.
     pub released: Vec<(Partition, OrderingKey)>,
@@ -113,17 +114,15 @@ pub enum Body {
     Corrupt(String),
 }
 
-/// A row to be moved to waiting.
+/// Rows of one key that a fetch moved to waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aside {
-    /// Its partition.
+    /// Their partition.
     pub partition: Partition,
-    /// Its place in the queue.
-    pub seq: Seq,
-    /// The revision that a settlement must name.
-    pub revision: Revision,
-    /// The attempts counted so far.
-    pub attempt: u32,
-    /// Its key.
+    /// Their key.
     pub key: OrderingKey,
+    /// The first of them.
+    pub first: Seq,
+    /// How many they are, at least 1.
+    pub count: usize,
 }

@@ -76,8 +76,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// large as asked for, without those that the request names as held.
     ///
     /// A message with an earlier one of its key retrying, waiting, or dead and halting is never
-    /// among the [pending](Fetched::pending); it comes as [aside](Fetched::aside). All rows come
-    /// from one snapshot.
+    /// among the [pending](Fetched::pending), which come from one snapshot. Where such messages, or
+    /// those of [full](FetchPartition::full) keys, are in the way, the fetch makes them waiting,
+    /// under the fence: of each key that it names in [`Fetched::aside`] all that are due and not held,
+    /// the oldest first, but no more than some thousand of a partition. A caller that never saw the
+    /// reply finds them by a sweep.
     async fn fetch(&self, request: &FetchRequest) -> Result<Fetched>;
 
     /// Records what became of messages. The results stand in the order of the settlements.

@@ -24,12 +24,13 @@ pub struct Settlement {
     pub change: Change,
 }
 
-/// What a settlement records. Applies to rows that are pending or retrying.
+/// What a settlement records. Applies to rows that are pending, retrying, or waiting: a fetch that
+/// its caller gave up may set a row aside after a later one returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The outcome of an execution. Clears the mark of a suspect.
     Verdict(Verdict),
-    /// A note before or instead of an execution.
+    /// A note before or instead of an execution; the row stays in its state.
     Mark(Mark),
 }
 
@@ -69,8 +70,6 @@ pub enum Verdict {
 /// A note on a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// To `waiting`: an earlier message of its key must be settled first, or its key is crowded.
-    Wait,
     /// It is about to be executed, and is a suspect until it is settled.
     Suspect {
         /// The crashes to record: an absolute number, raised by one when the execution is alone, so

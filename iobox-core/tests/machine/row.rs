@@ -6,9 +6,7 @@ use bytes::Bytes;
 use iobox_core::{
     message::{Headers, Message, MessageId, OrderingKey, Origin, Topic},
     partition::Partition,
-    store::{
-        Aside, Body, Change, Mark, Pending, Revision, Seq, Settled, Settlement, State, Verdict,
-    },
+    store::{Body, Change, Mark, Pending, Revision, Seq, Settled, Settlement, State, Verdict},
 };
 use uuid::Uuid;
 
@@ -76,6 +74,10 @@ impl Row {
         matches!(self.state, State::Pending | State::Retrying)
     }
 
+    fn may_be_settled(&self) -> bool {
+        self.is_open() || self.state == State::Waiting
+    }
+
     /// Whether later rows of its key must wait for it.
     pub(crate) fn blocks(&self) -> bool {
         self.key().is_some()
@@ -104,20 +106,10 @@ impl Row {
         }
     }
 
-    pub(crate) fn aside(&self) -> Option<Aside> {
-        Some(Aside {
-            partition: self.partition,
-            seq: self.seq,
-            revision: Revision(self.revision),
-            attempt: self.attempt,
-            key: self.key()?.clone(),
-        })
-    }
-
     /// Applies a settlement whose fence holds.
     pub(crate) fn settle(&mut self, settlement: &Settlement, now: Duration) -> Settled {
         let at = settlement.revision.0;
-        if !self.is_open() || self.revision != at {
+        if !self.may_be_settled() || self.revision != at {
             let ours = self.revision == at + 1 && self.is_result_of(&settlement.change);
             return if ours {
                 Settled::Applied
@@ -128,14 +120,6 @@ impl Row {
         self.revision += 1;
         self.attempt = settlement.attempt;
         match &settlement.change {
-            Change::Mark(Mark::Wait) => {
-                assert!(
-                    self.key().is_some(),
-                    "a message without a key was set aside"
-                );
-                self.state = State::Waiting;
-                self.due = None;
-            }
             Change::Mark(Mark::Suspect { crashes }) => {
                 self.suspect = true;
                 self.crashes = *crashes;
@@ -182,9 +166,8 @@ impl Row {
                 self.state == State::Retrying
             }
             Change::Verdict(Verdict::Dead { .. }) => self.state == State::Dead,
-            Change::Mark(Mark::Wait) => self.state == State::Waiting,
-            Change::Mark(Mark::Suspect { .. }) => self.is_open() && self.suspect,
-            Change::Mark(Mark::Clear { .. }) => self.is_open() && !self.suspect,
+            Change::Mark(Mark::Suspect { .. }) => self.may_be_settled() && self.suspect,
+            Change::Mark(Mark::Clear { .. }) => self.may_be_settled() && !self.suspect,
         }
     }
 }

@@ -9,8 +9,8 @@ use iobox_core::{
     message::OrderingKey,
     partition::Partition,
     store::{
-        AcquireRequest, Acquired, Epoch, FetchPartition, FetchRequest, Fetched, Grant, InstanceId,
-        ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement, State,
+        AcquireRequest, Acquired, Aside, Epoch, FetchPartition, FetchRequest, Fetched, Grant,
+        InstanceId, ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement, State,
     },
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Store {
     pub(crate) abandoned: BTreeSet<Partition>,
     /// When each instance started and expires.
     pub(crate) members: BTreeMap<InstanceId, (Duration, Duration)>,
+    /// How many rows were ever set aside.
+    pub(crate) aside: usize,
     next_seq: i64,
 }
 
@@ -216,7 +218,10 @@ impl Store {
         }
         let mut bytes = 0;
         for part in &request.partitions {
-            self.scan(part, request, now, &mut bytes, &mut fetched);
+            let keys = self.scan(part, request, now, &mut bytes, &mut fetched);
+            if self.is_current(part.partition, part.epoch) {
+                self.set_aside(part, &keys, now, &mut fetched);
+            }
         }
         fetched
     }
@@ -246,7 +251,6 @@ impl Store {
             for seq in freed {
                 let row = self.rows.get_mut(&(part.partition, seq)).unwrap();
                 row.state = State::Pending;
-                row.revision += 1;
             }
             fetched.released.push((part.partition, key.clone()));
         }
@@ -259,29 +263,22 @@ impl Store {
         now: Duration,
         bytes: &mut usize,
         fetched: &mut Fetched,
-    ) {
+    ) -> BTreeSet<OrderingKey> {
         let blockers = self.blockers(part.partition);
-        let (mut taken, mut aside, mut looked) = (0, 0, 0);
-        let mut crowd = Vec::new();
-        for row in self.of(part.partition) {
-            let due = row.is_open() && row.due.is_none_or(|due| due <= now);
-            if !due || part.held.contains(&row.seq) {
-                continue;
-            }
+        let (mut taken, mut crowd) = (0, 0);
+        let (mut blocked, mut full) = (BTreeSet::new(), BTreeSet::new());
+        for (looked, row) in self.due(part, now).enumerate() {
             if looked == part.limit * 2 {
                 fetched.more.push(part.partition);
                 break;
             }
-            looked += 1;
             let blocker = row.key().and_then(|key| blockers.get(key));
             let fits = *bytes + row.message.size() <= request.bytes || fetched.pending.is_empty();
             if blocker.is_some_and(|first| *first < row.seq) {
-                if aside < part.limit {
-                    aside += 1;
-                    fetched.aside.extend(row.aside());
-                }
+                blocked.extend(row.key().cloned());
             } else if row.key().is_some_and(|key| part.full.contains(key)) {
-                crowd.extend(row.aside());
+                crowd += 1;
+                full.extend(row.key().cloned());
             } else if taken < part.limit && fetched.pending.len() < request.limit && fits {
                 taken += 1;
                 *bytes += row.message.size();
@@ -291,9 +288,45 @@ impl Store {
                 break;
             }
         }
-        if crowd.len() >= part.limit.max(1) {
-            crowd.truncate(part.limit);
-            fetched.aside.append(&mut crowd);
+        if crowd >= part.limit.max(1) {
+            blocked.append(&mut full);
+        }
+        blocked
+    }
+
+    /// The rows that are due and not held, in order.
+    fn due(&self, part: &FetchPartition, now: Duration) -> impl Iterator<Item = &Row> {
+        self.of(part.partition).filter(move |row| {
+            row.is_open() && row.due.is_none_or(|due| due <= now) && !part.held.contains(&row.seq)
+        })
+    }
+
+    fn set_aside(
+        &mut self,
+        part: &FetchPartition,
+        keys: &BTreeSet<OrderingKey>,
+        now: Duration,
+        fetched: &mut Fetched,
+    ) {
+        for key in keys {
+            let seqs: Vec<Seq> = self
+                .due(part, now)
+                .filter(|row| row.key() == Some(key))
+                .filter(|row| part.full.contains(key) || self.is_blocked(row))
+                .map(|row| row.seq)
+                .collect();
+            for seq in &seqs {
+                let row = self.rows.get_mut(&(part.partition, *seq)).unwrap();
+                row.state = State::Waiting;
+                row.due = None;
+            }
+            self.aside += seqs.len();
+            fetched.aside.extend(seqs.first().map(|first| Aside {
+                partition: part.partition,
+                key: key.clone(),
+                first: *first,
+                count: seqs.len(),
+            }));
         }
     }
 }

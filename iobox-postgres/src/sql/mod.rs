@@ -10,6 +10,7 @@ mod fetch;
 mod lease;
 mod names;
 mod settle;
+mod waiting;
 mod wake;
 
 use std::{fmt, sync::Arc};
@@ -22,6 +23,7 @@ pub(crate) use fetch::FetchSql;
 pub(crate) use lease::LeaseSql;
 pub(crate) use names::Names;
 pub(crate) use settle::SettleSql;
+pub(crate) use waiting::WaitingSql;
 pub(crate) use wake::WakeSql;
 
 /// One statement, ready to be sent.
@@ -58,6 +60,7 @@ pub(crate) struct Sql {
     pub(crate) fetch: FetchSql,
     pub(crate) lease: LeaseSql,
     pub(crate) settle: SettleSql,
+    pub(crate) waiting: WaitingSql,
 }
 
 impl Sql {
@@ -68,6 +71,7 @@ impl Sql {
             fetch: FetchSql::new(names),
             lease: LeaseSql::new(names),
             settle: SettleSql::new(names),
+            waiting: WaitingSql::new(names),
         }
     }
 }

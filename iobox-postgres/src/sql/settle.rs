@@ -46,14 +46,14 @@ const DONE: &str = concat!(
     with ordinality as i (partition, seq, revision, attempt, duplicate, ord)
   join fence as f on f.partition = i.partition
   where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
-    and m.state in (0, 1)
+    and m.state in (0, 1, 2)
   returning i.ord
 )",
     outcome!()
 );
 
 /// Settles anything. As above, then `$8` what to record (0 done, 1 retry, 2 unknown, 3 dead,
-/// 4 wait, 5 suspect, 6 clear), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
+/// 4 suspect, 5 clear), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
 /// is recorded (absorbed, alone, halts), `$12` crashes.
 const ANY: &str = concat!(
     fence!(),
@@ -62,19 +62,18 @@ const ANY: &str = concat!(
 ), changed as (
   update {message} as m
   set
-    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3 when 4 then 2
-      else m.state end,
+    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3 else m.state end,
     revision = m.revision + 1,
     attempt = i.attempt,
     due_at = case
       when i.what in (1, 2) then now.at + i.after * interval '1 microsecond'
-      when i.what in (5, 6) then m.due_at end,
+      when i.what in (4, 5) then m.due_at end,
     settled_at = case when i.what in (0, 3) then now.at end,
     reason = case when i.what in (1, 2, 3) then i.reason else m.reason end,
     uncertain = m.uncertain or i.what = 2,
-    alone = case when i.what = 2 then i.flag else m.alone and i.what > 3 end,
-    suspect = case when i.what = 5 then true else m.suspect and i.what = 4 end,
-    crashes = case when i.what in (5, 6) then i.crashes when i.what = 4 then m.crashes else 0 end,
+    alone = case when i.what = 2 then i.flag else m.alone and i.what in (4, 5) end,
+    suspect = i.what = 4,
+    crashes = case when i.what in (4, 5) then i.crashes else 0 end,
     halts = i.what = 3 and i.flag and m.key is not null,
     absorbed = i.what = 0 and i.flag
   from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::smallint[],
@@ -84,7 +83,7 @@ const ANY: &str = concat!(
   join fence as f on f.partition = i.partition
   cross join now
   where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
-    and m.state in (0, 1) and (i.what <> 4 or m.key is not null)
+    and m.state in (0, 1, 2)
   returning i.ord
 )",
     outcome!()

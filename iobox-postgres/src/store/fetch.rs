@@ -1,42 +1,18 @@
-//! Fetching: releasing what waits no longer, then one statement for what is due.
+//! Fetching: one statement for what is due, and what it needs before and after.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use iobox_core::{
     Result,
-    message::OrderingKey,
     partition::Partition,
     store::{FetchPartition, FetchRequest, Fetched, Seq},
 };
 
-use super::{PostgresStore, bound, name};
+use super::{PostgresStore, bound};
 use crate::{
     error::from_sqlx,
-    row::{self, FetchedRow, get},
+    row::{self, FetchedRow},
 };
-
-/// The key behind which the next sweep of a partition starts, so that sweeps that look at a bounded
-/// number of keys come to all of them. Lost with the process, and harmless then.
-#[derive(Debug, Default)]
-pub(super) struct Sweeps(Mutex<HashMap<Partition, String>>);
-
-impl Sweeps {
-    fn start(&self, partition: Partition) -> String {
-        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(&partition).cloned().unwrap_or_default()
-    }
-
-    fn end(&self, partition: Partition, place: Option<String>) {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match place {
-            Some(place) => places.insert(partition, place),
-            None => places.remove(&partition),
-        };
-    }
-}
 
 impl PostgresStore {
     pub(super) async fn fetch_due(&self, request: &FetchRequest) -> Result<Fetched> {
@@ -71,12 +47,16 @@ impl PostgresStore {
             .await
             .map_err(|source| from_sqlx("fetching", source))?;
         let origin = self.info().await?.origin;
+        let mut in_the_way = Vec::new();
         for row in &rows {
             match row::fetched(row, origin)? {
                 FetchedRow::Pending(pending) => fetched.pending.push(pending),
-                FetchedRow::Aside(aside) => fetched.aside.push(aside),
+                FetchedRow::InTheWay(partition, key) => in_the_way.push((partition, key)),
                 FetchedRow::More(partition) => fetched.more.push(partition),
             }
+        }
+        if !in_the_way.is_empty() {
+            fetched.aside = self.set_aside(request, &in_the_way).await?;
         }
         let places: HashMap<Partition, usize> = parts
             .iter()
@@ -89,97 +69,12 @@ impl PostgresStore {
             .pending
             .sort_unstable_by_key(|row| order(row.partition, row.seq));
         fetched
-            .aside
-            .sort_unstable_by_key(|row| order(row.partition, row.seq));
-        fetched
             .more
             .sort_unstable_by_key(|&partition| place(partition));
         Ok(fetched)
     }
-
-    async fn release_waiting(
-        &self,
-        request: &FetchRequest,
-    ) -> Result<Vec<(Partition, OrderingKey)>> {
-        let mut keys: Vec<(i16, String)> = request
-            .partitions
-            .iter()
-            .flat_map(|part| {
-                let number = number(part);
-                part.release
-                    .iter()
-                    .map(move |key| (number, key.as_str().to_owned()))
-            })
-            .collect();
-        self.sweep(&request.partitions, &mut keys).await?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (fence, epochs): (Vec<i16>, Vec<i64>) = request
-            .partitions
-            .iter()
-            .map(|part| (number(part), part.epoch.0))
-            .unzip();
-        let (numbers, keys): (Vec<i16>, Vec<String>) = keys.into_iter().unzip();
-        self.sql
-            .fetch
-            .release
-            .query()
-            .bind(name(&request.queue)?)
-            .bind(fence)
-            .bind(epochs)
-            .bind(numbers)
-            .bind(keys)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| from_sqlx("releasing waiting messages", source))?
-            .iter()
-            .map(|row| {
-                let key = OrderingKey::stored(get::<String>(row, 1)?);
-                Ok((row::partition(get(row, 0)?)?, key))
-            })
-            .collect()
-    }
-
-    /// Adds the keys that have waiting rows and nothing in front of them.
-    async fn sweep(&self, parts: &[FetchPartition], keys: &mut Vec<(i16, String)>) -> Result<()> {
-        let swept = || parts.iter().filter(|part| part.sweep);
-        let numbers: Vec<i16> = swept().map(number).collect();
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        let starts: Vec<String> = swept()
-            .map(|part| self.sweeps.start(part.partition))
-            .collect();
-        let rows = self
-            .sql
-            .fetch
-            .sweep
-            .query()
-            .bind(numbers)
-            .bind(starts)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| from_sqlx("sweeping waiting messages", source))?;
-        let mut ends: HashMap<Partition, Option<String>> =
-            swept().map(|part| (part.partition, None)).collect();
-        for row in &rows {
-            let number: i16 = get(row, 0)?;
-            let key: String = get(row, 1)?;
-            if get(row, 3)? {
-                ends.insert(row::partition(number)?, Some(key.clone()));
-            }
-            if get(row, 2)? {
-                keys.push((number, key));
-            }
-        }
-        for (partition, end) in ends {
-            self.sweeps.end(partition, end);
-        }
-        Ok(())
-    }
 }
 
-fn number(part: &FetchPartition) -> i16 {
+pub(super) fn number(part: &FetchPartition) -> i16 {
     i16::from(part.partition.number())
 }

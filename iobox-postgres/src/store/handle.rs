@@ -14,7 +14,7 @@ use iobox_core::{
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::fetch::Sweeps;
+use super::waiting::Sweeps;
 use crate::{
     Config,
     error::from_sqlx,

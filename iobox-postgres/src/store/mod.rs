@@ -7,6 +7,7 @@ mod handle;
 mod lease;
 mod select;
 mod settle;
+mod waiting;
 
 pub use handle::PostgresStore;
 use handle::{bound, micros, name};

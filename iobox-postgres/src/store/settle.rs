@@ -152,14 +152,16 @@ fn number(partition: Partition) -> i16 {
 
 /// Whether a row in this state looks as if `change` had just been applied.
 fn is_result_of(change: &Change, state: Option<State>, suspect: bool) -> bool {
-    let open = matches!(state, Some(State::Pending | State::Retrying));
+    let open = matches!(
+        state,
+        Some(State::Pending | State::Retrying | State::Waiting)
+    );
     match change {
         Change::Verdict(Verdict::Done { .. }) => state == Some(State::Done),
         Change::Verdict(Verdict::Retry { .. } | Verdict::Unknown { .. }) => {
             state == Some(State::Retrying)
         }
         Change::Verdict(Verdict::Dead { .. }) => state == Some(State::Dead),
-        Change::Mark(Mark::Wait) => state == Some(State::Waiting),
         Change::Mark(Mark::Suspect { .. }) => open && suspect,
         Change::Mark(Mark::Clear { .. }) => open && !suspect,
     }
@@ -217,9 +219,8 @@ impl Columns {
                 alone,
             }) => (2, micros(*after), Some(reason), *alone, 0),
             Change::Verdict(Verdict::Dead { reason, halts }) => (3, 0, Some(reason), *halts, 0),
-            Change::Mark(Mark::Wait) => (4, 0, None, false, 0),
-            Change::Mark(Mark::Suspect { crashes }) => (5, 0, None, false, *crashes),
-            Change::Mark(Mark::Clear { crashes }) => (6, 0, None, false, *crashes),
+            Change::Mark(Mark::Suspect { crashes }) => (4, 0, None, false, *crashes),
+            Change::Mark(Mark::Clear { crashes }) => (5, 0, None, false, *crashes),
         };
         self.flags.push(flag);
         if !self.all_done {

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use iobox_core::{
     message::{OrderingKey, Origin},
-    partition::Partitions,
+    partition::{Partition, Partitions},
     store::{FetchPartition, FetchRequest, Fetched, State},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::lease::holds;
+use super::{aside, due, lease::holds};
 use crate::{
     error::Failure,
     gate::{Gate, Urgency},
@@ -25,8 +25,8 @@ const SWEEP_MAX: usize = 64;
 
 /// Fetches what is due; see [`Store::fetch`](iobox_core::store::Store::fetch).
 ///
-/// Reads one snapshot. Only when there are waiting rows to release it becomes a transaction that
-/// writes, and looks again inside of it.
+/// Reads one snapshot. Only when there are waiting rows to release, or rows to set aside, it becomes
+/// a transaction that writes, and looks again inside of it.
 pub(super) fn fetch(
     conn: &mut Connection,
     gate: &Gate,
@@ -40,48 +40,64 @@ pub(super) fn fetch(
         ready = ready || !ready_keys(&snapshot, sql, part)?.is_empty();
     }
     if !ready {
-        return look(&snapshot, sql, partitions, request, Fetched::default());
+        let (fetched, in_the_way) = look(&snapshot, sql, partitions, request)?;
+        if in_the_way.is_empty() {
+            return Ok(fetched);
+        }
     }
     drop(snapshot);
     gate.write(Urgency::Normal, conn, |tx| {
-        let mut fetched = Fetched::default();
+        let mut released = Vec::new();
         for part in &request.partitions {
-            release(tx, sql, request, part, &mut fetched)?;
+            release(tx, sql, request, part, &mut released)?;
         }
-        look(tx, sql, partitions, request, fetched)
+        let (mut fetched, in_the_way) = look(tx, sql, partitions, request)?;
+        fetched.released = released;
+        for (part, keys) in in_the_way {
+            if holds(tx, sql, request.queue.name(), part.partition, part.epoch)? {
+                fetched.aside.extend(aside::set(tx, sql, part, keys)?);
+            }
+        }
+        Ok(fetched)
     })
 }
 
-/// Fills `fetched` from the partitions in their order.
-fn look(
+/// A partition, and keys of which rows are in the way of the rest of it.
+type InTheWay<'a> = (&'a FetchPartition, HashSet<OrderingKey>);
+
+/// What may run, from the partitions in their order, and what is in the way.
+fn look<'a>(
     conn: &Connection,
     sql: &Sql,
     partitions: Partitions,
-    request: &FetchRequest,
-    fetched: Fetched,
-) -> Result<Fetched, Failure> {
+    request: &'a FetchRequest,
+) -> Result<(Fetched, Vec<InTheWay<'a>>), Failure> {
     let meta = migrate::meta(conn, sql, partitions)?;
     let mut look = Look {
-        pending: conn.prepare_cached(&sql.scan_pending)?,
-        due: conn.prepare_cached(&sql.scan_due)?,
+        conn,
+        sql,
         head: conn.prepare_cached(&sql.head)?,
         body: conn.prepare_cached(&sql.body)?,
         origin: meta.info.origin,
         now: meta.now,
         request,
         bytes: 0,
-        fetched,
+        fetched: Fetched::default(),
     };
+    let mut in_the_way = Vec::new();
     for part in &request.partitions {
-        look.at(part)?;
+        let keys = look.at(part)?;
+        if !keys.is_empty() {
+            in_the_way.push((part, keys));
+        }
     }
-    Ok(look.fetched)
+    Ok((look.fetched, in_the_way))
 }
 
 /// A fetch under way.
 struct Look<'a> {
-    pending: CachedStatement<'a>,
-    due: CachedStatement<'a>,
+    conn: &'a Connection,
+    sql: &'a Sql,
     head: CachedStatement<'a>,
     body: CachedStatement<'a>,
     origin: Origin,
@@ -93,10 +109,11 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Looks at one partition.
-    fn at(&mut self, part: &FetchPartition) -> Result<(), Failure> {
+    /// Looks at one partition; returns the keys that are in the way.
+    fn at(&mut self, part: &FetchPartition) -> Result<HashSet<OrderingKey>, Failure> {
         let window = part.limit.saturating_mul(2);
-        let mut seqs = self.window(part, window)?;
+        let most = window.saturating_add(1);
+        let mut seqs = due::seqs(self.conn, self.sql, part, self.now, most)?;
         let mut more = seqs.len() > window;
         seqs.truncate(window);
         let full: HashSet<&OrderingKey> = part.full.iter().collect();
@@ -105,19 +122,18 @@ impl Look<'_> {
                 .limit
                 .saturating_sub(self.fetched.pending.len()),
         );
-        let (mut taken, mut aside) = (0, 0);
-        let mut crowd = Vec::new();
+        let (mut taken, mut crowd) = (0, 0);
+        let mut in_the_way = HashSet::new();
+        let mut crowding = HashSet::new();
         for seq in seqs {
             let Some(head) = self.head(seq)? else {
                 continue;
             };
             if head.blocked {
-                if aside < part.limit {
-                    aside += 1;
-                    self.fetched.aside.extend(head.aside(part.partition));
-                }
+                in_the_way.extend(head.key);
             } else if head.key.as_ref().is_some_and(|key| full.contains(key)) {
-                crowd.extend(head.aside(part.partition));
+                crowd += 1;
+                crowding.extend(head.key);
             } else if taken < room && self.has_room_for(head.size) {
                 taken += 1;
                 self.take(part, head)?;
@@ -127,46 +143,13 @@ impl Look<'_> {
                 break;
             }
         }
-        if crowd.len() >= part.limit.max(1) {
-            crowd.truncate(part.limit.saturating_sub(aside));
-            self.fetched.aside.append(&mut crowd);
+        if crowd >= part.limit.max(1) {
+            in_the_way.extend(crowding);
         }
         if more {
             self.fetched.more.push(part.partition);
         }
-        Ok(())
-    }
-
-    /// The seqs of the oldest rows that are due and not held, at most one more than `window`.
-    fn window(&mut self, part: &FetchPartition, window: usize) -> Result<Vec<i64>, Failure> {
-        let held: HashSet<i64> = part.held.iter().map(|seq| seq.0).collect();
-        let limit = window.saturating_add(1);
-        let mut seqs = Vec::new();
-        let mut due = self.due.query(params![part.partition.number(), self.now])?;
-        while seqs.len() < limit
-            && let Some(row) = due.next()?
-        {
-            let seq = row.get(0)?;
-            if !held.contains(&seq) {
-                seqs.push(seq);
-            }
-        }
-        let (mut pending, retrying) = (0, seqs.len());
-        let mut rows = self.pending.query([part.partition.number()])?;
-        while pending < limit
-            && let Some(row) = rows.next()?
-        {
-            let seq = row.get(0)?;
-            if !held.contains(&seq) {
-                seqs.push(seq);
-                pending += 1;
-            }
-        }
-        if retrying > 0 {
-            seqs.sort_unstable();
-            seqs.truncate(limit);
-        }
-        Ok(seqs)
+        Ok(in_the_way)
     }
 
     fn head(&mut self, seq: i64) -> Result<Option<Head>, Failure> {
@@ -198,7 +181,7 @@ fn release(
     sql: &Sql,
     request: &FetchRequest,
     part: &FetchPartition,
-    fetched: &mut Fetched,
+    released: &mut Vec<(Partition, OrderingKey)>,
 ) -> Result<(), Failure> {
     let asked = part.sweep || !part.release.is_empty();
     if !asked || !holds(conn, sql, request.queue.name(), part.partition, part.epoch)? {
@@ -207,7 +190,7 @@ fn release(
     let mut release_key = conn.prepare_cached(&sql.release_key)?;
     for (key, last) in ready_keys(conn, sql, part)? {
         release_key.execute(params![part.partition.number(), key.as_str(), last])?;
-        fetched.released.push((part.partition, key));
+        released.push((part.partition, key));
     }
     Ok(())
 }

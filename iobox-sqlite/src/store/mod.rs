@@ -1,6 +1,8 @@
 //! The store: its connections, and what each of them does.
 
 mod admin;
+mod aside;
+mod due;
 mod enqueue;
 mod fetch;
 mod handle;

@@ -92,9 +92,6 @@ fn apply(conn: &Connection, sql: &Sql, settlement: &Settlement, now: i64) -> Res
                 halts,
             ])?
         }
-        Change::Mark(Mark::Wait) => conn
-            .prepare_cached(&sql.wait)?
-            .execute(params![seq, partition, revision, attempt])?,
         Change::Mark(Mark::Suspect { crashes }) => conn
             .prepare_cached(&sql.mark)?
             .execute(params![seq, partition, revision, attempt, true, crashes])?,
@@ -118,14 +115,16 @@ fn is_repeated(conn: &Connection, sql: &Sql, settlement: &Settlement) -> Result<
         return Ok(false);
     };
     let state = State::from_code(state);
-    let open = matches!(state, Some(State::Pending | State::Retrying));
+    let open = matches!(
+        state,
+        Some(State::Pending | State::Retrying | State::Waiting)
+    );
     let as_wanted = match &settlement.change {
         Change::Verdict(Verdict::Done { .. }) => state == Some(State::Done),
         Change::Verdict(Verdict::Retry { .. } | Verdict::Unknown { .. }) => {
             state == Some(State::Retrying)
         }
         Change::Verdict(Verdict::Dead { .. }) => state == Some(State::Dead),
-        Change::Mark(Mark::Wait) => state == Some(State::Waiting),
         Change::Mark(Mark::Suspect { .. }) => open && suspect,
         Change::Mark(Mark::Clear { .. }) => open && !suspect,
     };

@@ -60,9 +60,15 @@ async fn a_spoiled_row_is_corrupt_and_its_neighbours_are_fine() {
             .expect("it is due");
         one.apply(row, dead(true)).await;
         one.apply(&fetched[0], done()).await;
+        // A key that cannot be read holds nobody up.
+        let third = if edit.contains("SET key") {
+            State::Pending
+        } else {
+            State::Waiting
+        };
         assert_eq!(
             states(&store).await,
-            [State::Done, State::Dead, State::Pending],
+            [State::Done, State::Dead, third],
             "{edit}"
         );
     }

@@ -2,38 +2,47 @@
 
 use std::time::Duration;
 
-use iobox_core::{
-    partition::Partition,
-    store::{Change, State},
-};
+use iobox_core::store::{Change, State};
 
 use super::{
     Harness,
     support::{
-        Instance, LATER, WAIT, aside_seqs, dead, done, enqueue, key, keyed, label, labels,
+        Instance, LATER, aside_count, dead, done, enqueue, entries, key, keyed, label, labels,
         partitions, plain, retry, run_of, states, unknown,
     },
 };
 
-/// Behind a message that will be retried, the others of its key come as aside, and nothing runs,
+/// Behind a message that will be retried, the others of its key are set aside, and nothing runs,
 /// also while the first is not yet due.
-pub async fn followers_of_a_retrying_head_are_aside<H: Harness>() {
-    followers_are_aside::<H>(retry(LATER)).await;
+pub async fn followers_of_a_retrying_head_are_set_aside<H: Harness>() {
+    followers_are_set_aside::<H>(retry(LATER)).await;
 }
 
-/// Behind a message whose outcome is unknown, the others of its key come as aside.
-pub async fn followers_of_an_unknown_outcome_are_aside<H: Harness>() {
-    followers_are_aside::<H>(unknown(LATER, false)).await;
+/// Behind a message whose outcome is unknown, the others of its key are set aside.
+pub async fn followers_of_an_unknown_outcome_are_set_aside<H: Harness>() {
+    followers_are_set_aside::<H>(unknown(LATER, false)).await;
 }
 
-/// Behind a message that is set aside itself, the others of its key come as aside.
-pub async fn followers_of_a_waiting_head_are_aside<H: Harness>() {
-    followers_are_aside::<H>(WAIT).await;
+/// Behind a message that is set aside itself, the others of its key are set aside.
+pub async fn followers_of_a_waiting_head_are_set_aside<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    enqueue(&harness, &run_of("k", 1)).await;
+    one.set_aside(&one.fetch().await.pending).await;
+    enqueue(&harness, &run_of("k", 3)).await;
+    enqueue(&harness, &[plain("free")]).await;
+    let rows = entries(harness.store().as_ref()).await;
+    let fetched = one.fetch().await;
+    assert_eq!(labels(&fetched), ["free"]);
+    assert_eq!(
+        (fetched.aside[0].first, aside_count(&fetched)),
+        (rows[1].seq, 3)
+    );
 }
 
-/// Behind a dead message that halts, the others of its key come as aside.
-pub async fn followers_of_a_halting_head_are_aside<H: Harness>() {
-    followers_are_aside::<H>(dead(true)).await;
+/// Behind a dead message that halts, the others of its key are set aside.
+pub async fn followers_of_a_halting_head_are_set_aside<H: Harness>() {
+    followers_are_set_aside::<H>(dead(true)).await;
 }
 
 /// Behind a dead message that does not halt, the others of its key run.
@@ -56,7 +65,7 @@ pub async fn followers_of_a_done_head_run<H: Harness>() {
     assert_eq!(labels(&one.fetch().await), ["1", "2"]);
 }
 
-/// A message that is retried and due runs itself, while its followers stay aside.
+/// A message that is retried and due runs itself, while its followers are set aside.
 pub async fn a_due_head_runs_and_its_followers_do_not<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
@@ -65,7 +74,7 @@ pub async fn a_due_head_runs_and_its_followers_do_not<H: Harness>() {
         .await;
     let fetched = one.fetch().await;
     assert_eq!(labels(&fetched), ["0"]);
-    assert_eq!(fetched.aside.len(), 2);
+    assert_eq!(aside_count(&fetched), 2);
 }
 
 /// Only rows with a higher seq are blocked; an earlier message of the key runs.
@@ -76,7 +85,7 @@ pub async fn an_earlier_message_is_not_blocked<H: Harness>() {
     one.apply(&one.fetch().await.pending[1], retry(LATER)).await;
     let fetched = one.fetch().await;
     assert_eq!(labels(&fetched), ["0"]);
-    assert_eq!(fetched.aside.len(), 1);
+    assert_eq!(aside_count(&fetched), 1);
 }
 
 /// A retrying message is blocked itself when an earlier one of its key retries, waits or halts.
@@ -88,8 +97,7 @@ pub async fn a_due_retry_is_blocked_like_any_other<H: Harness>() {
     one.apply_all(&rows, &retry(Duration::ZERO)).await;
     let fetched = one.fetch().await;
     assert_eq!(labels(&fetched), ["0"]);
-    assert_eq!(aside_seqs(&fetched), [rows[1].seq.0]);
-    one.set_aside(&fetched.aside).await;
+    assert_eq!(aside_count(&fetched), 1);
     assert_eq!(
         states(harness.store().as_ref()).await,
         [State::Retrying, State::Waiting]
@@ -114,7 +122,7 @@ pub async fn other_keys_are_not_blocked<H: Harness>() {
     .await;
     let fetched = one.fetch().await;
     assert_eq!(labels(&fetched), ["a", "b", "c"]);
-    assert_eq!(fetched.aside.len(), 1);
+    assert_eq!(aside_count(&fetched), 1);
 }
 
 /// A message without a key blocks nothing, whatever becomes of it.
@@ -130,26 +138,46 @@ pub async fn a_message_without_a_key_blocks_nothing<H: Harness>() {
     assert!(fetched.aside.is_empty());
 }
 
-/// A row that comes as aside tells its key, its attempts and the revision to settle it with.
-pub async fn an_aside_row_can_be_settled<H: Harness>() {
+/// A fetch that finds a row of a key in the way sets aside all rows of the key that are due, also those
+/// that its limit would not reach, and says how many.
+pub async fn a_fetch_sets_aside_all_of_a_key_that_it_names<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
-    enqueue(&harness, &run_of("k", 2)).await;
+    enqueue(&harness, &run_of("k", 600)).await;
     let rows = one.fetch().await.pending;
-    let mut second = one.settlement(&rows[1], retry(Duration::ZERO));
-    second.attempt = 3;
-    let first = one.settlement(&rows[0], retry(LATER));
-    one.send_all(&[first, second]).await;
-    let aside = one.fetch().await.aside;
-    assert_eq!(aside.len(), 1);
-    assert_eq!(aside[0].key, key("k"));
-    assert_eq!(aside[0].attempt, 3);
-    assert_eq!(aside[0].revision, rows[1].revision.next());
-    one.set_aside(&aside).await;
+    one.apply(&rows[0], retry(LATER)).await;
+    let fetched = one.fetch_each(|part| part.limit = 10).await;
+    let [aside] = fetched.aside.as_slice() else {
+        panic!("one key was set aside: {:?}", fetched.aside);
+    };
+    assert_eq!((&aside.key, aside.first), (&key("k"), rows[1].seq));
+    assert_eq!(aside.count, 599);
+    let mut expected = vec![State::Waiting; 600];
+    expected[0] = State::Retrying;
+    assert_eq!(states(harness.store().as_ref()).await, expected);
 }
 
-/// A fetch returns at most as many aside rows of a partition as its limit, says that there is more,
-/// and setting them aside brings the rows behind them.
+/// Rows that the caller holds stay as they are, and so do those in front of what blocks the others.
+pub async fn rows_that_are_held_are_not_set_aside<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    enqueue(&harness, &run_of("k", 5)).await;
+    let rows = one.fetch().await.pending;
+    one.apply(&rows[1], retry(LATER)).await;
+    let held = rows[3].seq;
+    let fetched = one.fetch_each(|part| part.held = vec![held]).await;
+    assert_eq!(labels(&fetched), ["0"]);
+    let expected = [
+        State::Pending,
+        State::Retrying,
+        State::Waiting,
+        State::Pending,
+        State::Waiting,
+    ];
+    assert_eq!(states(harness.store().as_ref()).await, expected);
+}
+
+/// Rows behind blocked ones come after a few fetches.
 pub async fn blocked_rows_hide_the_rest_only_for_a_while<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
@@ -162,10 +190,7 @@ pub async fn blocked_rows_hide_the_rest_only_for_a_while<H: Harness>() {
             return;
         }
         assert!(fetched.pending.is_empty(), "{:?}", labels(&fetched));
-        assert_eq!(fetched.more, [Partition::new(0)], "there is a row behind");
-        let count = fetched.aside.len();
-        assert!((1..=4).contains(&count), "{count} rows are aside");
-        one.set_aside(&fetched.aside).await;
+        assert!(aside_count(&fetched) > 0, "each fetch makes room");
     }
     panic!("a row behind 40 blocked ones was not found in 11 rounds of 4");
 }
@@ -184,23 +209,26 @@ pub async fn blocked_rows_take_no_room<H: Harness>() {
         })
         .await;
     assert_eq!(labels(&fetched), ["x", "y"]);
-    assert_eq!(fetched.aside.len(), 2);
+    assert_eq!(aside_count(&fetched), 2);
 }
 
-/// Applies `change` to the first of four messages of a key; the rest must come as aside, in every
-/// fetch, until it is settled.
-async fn followers_are_aside<H: Harness>(change: Change) {
+/// Applies `change` to the first of four messages of a key; the rest must be set aside.
+async fn followers_are_set_aside<H: Harness>(change: Change) {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
     enqueue(&harness, &run_of("k", 4)).await;
     enqueue(&harness, &[plain("free")]).await;
     let rows = one.fetch().await.pending;
     one.apply(&rows[0], change).await;
-    for _ in 0..2 {
-        let fetched = one.fetch().await;
-        assert_eq!(labels(&fetched), ["free"]);
-        let followers: Vec<i64> = rows[1..4].iter().map(|row| row.seq.0).collect();
-        assert_eq!(aside_seqs(&fetched), followers);
-    }
     assert_eq!(label(&rows[1]), "1", "it was ready before");
+    let fetched = one.fetch().await;
+    assert_eq!(labels(&fetched), ["free"]);
+    assert_eq!(fetched.aside.len(), 1, "{:?}", fetched.aside);
+    assert_eq!(fetched.aside[0].first, rows[1].seq);
+    assert_eq!(aside_count(&fetched), 3);
+    let again = one.fetch().await;
+    assert_eq!(labels(&again), ["free"]);
+    assert!(again.aside.is_empty(), "{:?}", again.aside);
+    let states = states(harness.store().as_ref()).await;
+    assert_eq!(states[1..4], [State::Waiting; 3]);
 }

@@ -11,8 +11,7 @@ use tokio::time::timeout;
 use super::{
     Harness, OpenTransaction,
     support::{
-        Instance, WAIT, done, enqueue, entries, key, keyed, labels, partitions, plain, run_of,
-        states,
+        Instance, done, enqueue, entries, key, keyed, labels, partitions, plain, run_of, states,
     },
 };
 
@@ -101,7 +100,7 @@ pub async fn a_dropped_release_strands_nothing<H: Harness>() {
     let one = Instance::owner(harness.store()).await;
     for round in 0..ROUNDS {
         enqueue(&harness, &run_of("k", 6)).await;
-        one.apply_all(&one.fetch().await.pending, &WAIT).await;
+        one.set_aside(&one.fetch().await.pending).await;
         let mut request = one.request();
         request.partitions[0].release = vec![key("k")];
         if let Some(fetched) = cut_off(round, harness.store().fetch(&request)).await {

@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 use super::{
     Harness,
     support::{
-        Instance, LATER, TTL, WAIT, clear, dead, done, enqueue, key, key_in, keyed, labels,
+        Instance, LATER, TTL, aside_count, clear, dead, done, enqueue, key, key_in, keyed, labels,
         partitions, plain, retry, run_of, states, suspect, unknown,
     },
 };
@@ -27,7 +27,6 @@ pub async fn an_older_epoch_settles_nothing<H: Harness>() {
         retry(LATER),
         unknown(LATER, true),
         dead(true),
-        WAIT,
         suspect(1),
         clear(1),
     ] {
@@ -120,7 +119,7 @@ pub async fn an_older_epoch_releases_nothing<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
     enqueue(&harness, &run_of("k", 2)).await;
-    one.apply_all(&one.fetch().await.pending, &WAIT).await;
+    one.set_aside(&one.fetch().await.pending).await;
     let heir = Instance::heir(&harness).await;
     for late in [one.sweep().await, one.release_key(&key("k")).await] {
         assert!(late.released.is_empty(), "{late:?}");
@@ -130,12 +129,26 @@ pub async fn an_older_epoch_releases_nothing<H: Harness>() {
     assert_eq!(labels(&heir.sweep().await), ["0", "1"]);
 }
 
+/// A fetch under an older epoch sets no row aside.
+pub async fn an_older_epoch_sets_nothing_aside<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    enqueue(&harness, &run_of("k", 3)).await;
+    one.apply(&one.fetch().await.pending[0], retry(LATER)).await;
+    let heir = Instance::heir(&harness).await;
+    let late = one.fetch().await;
+    assert!(late.pending.is_empty() && late.aside.is_empty(), "{late:?}");
+    let expected = [State::Retrying, State::Pending, State::Pending];
+    assert_eq!(states(harness.store().as_ref()).await, expected);
+    assert_eq!(aside_count(&heir.fetch().await), 2);
+}
+
 /// A fetch after one's own release moves no row out of waiting.
 pub async fn a_fetch_after_ones_own_release_moves_nothing<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let mut one = Instance::owner(harness.store()).await;
     enqueue(&harness, &run_of("k", 2)).await;
-    one.apply_all(&one.fetch().await.pending, &WAIT).await;
+    one.set_aside(&one.fetch().await.pending).await;
     let before = one.held.clone();
     one.release_all().await;
     one.held = before;

@@ -94,7 +94,7 @@ pub async fn a_late_commit_is_not_blocked_by_later_messages<H: Harness>() {
     let late = open_late(&harness, &[keyed("k", "late")]).await;
     enqueue(&harness, &[keyed("k", "retries"), keyed("k", "waits")]).await;
     one.apply(&one.fetch().await.pending[0], retry(LATER)).await;
-    one.set_aside(&one.fetch().await.aside).await;
+    one.fetch().await;
     late.0.commit().await.expect("commit");
     assert_eq!(labels(&one.fetch().await), ["late"]);
 }
@@ -112,7 +112,7 @@ pub async fn a_late_commit_comes_before_released_followers<H: Harness>() {
     one.apply(&one.one().await, retry(LATER)).await;
     let late = open_late(&harness, &[keyed("k", "late")]).await;
     enqueue(&harness, &[keyed("k", "after")]).await;
-    one.set_aside(&one.fetch().await.aside).await;
+    one.fetch().await;
     harness.advance(LATER * 2).await;
     one.apply(&one.one().await, done()).await;
     late.0.commit().await.expect("commit");

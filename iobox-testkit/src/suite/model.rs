@@ -82,6 +82,12 @@ impl Row {
 
     /// Whether it may be settled.
     #[must_use]
+    pub const fn may_be_settled(&self) -> bool {
+        self.is_open() || matches!(self.state, State::Waiting)
+    }
+
+    /// Whether it may run, or will later without a release.
+    #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Pending | State::Retrying)
     }
@@ -108,6 +114,15 @@ impl Row {
     fn change(&mut self) {
         self.revision = self.revision.next();
         self.last = None;
+    }
+
+    /// Moves between pending and waiting, which is no change. A verdict that made it retry cannot be
+    /// seen in it any more.
+    fn move_to(&mut self, state: State) {
+        (self.state, self.due) = (state, None);
+        if matches!(&self.last, Some(last) if matches!(last.change, Change::Verdict(_))) {
+            self.last = None;
+        }
     }
 
     fn apply(&mut self, settlement: &Settlement, now: Duration) {
@@ -141,7 +156,6 @@ impl Row {
                     }
                 }
             }
-            Change::Mark(Mark::Wait) => (self.state, self.due) = (State::Waiting, None),
             Change::Mark(Mark::Suspect { crashes }) => {
                 (self.suspect, self.crashes) = (true, *crashes);
             }
@@ -159,9 +173,8 @@ impl Row {
                 self.state == State::Retrying
             }
             Change::Verdict(Verdict::Dead { .. }) => self.state == State::Dead,
-            Change::Mark(Mark::Wait) => self.state == State::Waiting,
-            Change::Mark(Mark::Suspect { .. }) => self.is_open() && self.suspect,
-            Change::Mark(Mark::Clear { .. }) => self.is_open() && !self.suspect,
+            Change::Mark(Mark::Suspect { .. }) => self.may_be_settled() && self.suspect,
+            Change::Mark(Mark::Clear { .. }) => self.may_be_settled() && !self.suspect,
         }
     }
 }
@@ -222,6 +235,31 @@ impl Model {
             .collect()
     }
 
+    /// Sets aside the due messages of a key that `held` does not name and that are blocked, or, when
+    /// the key is `full`, all of them. Returns the first and how many.
+    pub fn set_aside(
+        &mut self,
+        partition: Partition,
+        key: &str,
+        held: &[Seq],
+        full: bool,
+    ) -> Option<(Seq, usize)> {
+        let seqs: Vec<Seq> = self
+            .due(partition)
+            .into_iter()
+            .filter(|(row, blocked)| {
+                row.key.as_deref() == Some(key) && !held.contains(&row.seq) && (full || *blocked)
+            })
+            .map(|(row, _)| row.seq)
+            .collect();
+        for seq in &seqs {
+            if let Some(row) = self.at(*seq) {
+                row.move_to(State::Waiting);
+            }
+        }
+        Some((*seqs.first()?, seqs.len()))
+    }
+
     /// Makes the waiting messages of a key pending that have nothing but waiting ones in front;
     /// returns whether there were any.
     pub fn release(&mut self, partition: Partition, key: &str) -> bool {
@@ -233,8 +271,7 @@ impl Model {
             if row.state != State::Waiting {
                 break;
             }
-            row.state = State::Pending;
-            row.change();
+            row.move_to(State::Pending);
             released = true;
         }
         released
@@ -259,8 +296,7 @@ impl Model {
         let Some(row) = self.at(settlement.seq) else {
             return Expected::Exactly(Settled::Superseded);
         };
-        let keyless_wait = row.key.is_none() && settlement.change == Change::Mark(Mark::Wait);
-        if row.is_open() && row.revision == settlement.revision && !keyless_wait {
+        if row.may_be_settled() && row.revision == settlement.revision {
             row.apply(settlement, now);
             return Expected::Exactly(Settled::Applied);
         }

@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use iobox_core::{
     queue::Queue,
-    store::{Admin, Change, Filter, Mark, ReplayId, Selection, Settled, Settlement, State, Store},
+    store::{Admin, Filter, ReplayId, Selection, Settled, Settlement, State, Store},
 };
 use tokio::sync::Barrier;
 
 use super::{
     Harness,
     support::{
-        Instance, LATER, WAIT, dead, discard_one, done, enqueue, enqueue_results, entries, keyed,
-        label, labels, partitions, plain, purge, replay_one, retry, run_of, state, suspect,
+        Instance, LATER, aside_count, clear, dead, discard_one, done, enqueue, enqueue_results,
+        entries, keyed, label, labels, partitions, plain, purge, replay_one, retry, run_of, state,
+        suspect,
     },
 };
 
@@ -73,8 +74,8 @@ pub async fn a_mark_and_a_discard_end_in_a_discard<H: Harness>() {
     for round in 0..ROUNDS {
         let id = enqueue(&harness, &[keyed("k", "a")]).await.remove(0);
         let row = one.one().await;
-        let mark = [Mark::Wait, Mark::Suspect { crashes: 1 }][round % 2];
-        let mark = one.settle(&row, Change::Mark(mark));
+        let mark = [suspect(1), clear(1)][round % 2].clone();
+        let mark = one.settle(&row, mark);
         let target = id.clone();
         let (settled, discarded) = race(&harness, mark, |store| async move {
             discard_one(store.as_ref(), &target).await
@@ -97,8 +98,7 @@ pub async fn followers_set_aside_during_a_replay_are_not_stranded<H: Harness>() 
         let replays = round % 2 == 0;
         let head = enqueue(&harness, &run_of("k", 5)).await.remove(0);
         one.apply(&one.fetch().await.pending[0], dead(true)).await;
-        let waits = one.waits(&one.fetch().await.aside);
-        let (settled, ()) = race(&harness, one.send_all(&waits), |store| async move {
+        let (fetched, ()) = race(&harness, one.fetch(), |store| async move {
             if replays {
                 replay_one(store.as_ref(), &head).await;
             } else {
@@ -106,7 +106,9 @@ pub async fn followers_set_aside_during_a_replay_are_not_stranded<H: Harness>() 
             }
         })
         .await;
-        assert_eq!(settled, [Settled::Applied; 4]);
+        // The fetch came before the replay, or saw what it left.
+        let count = aside_count(&fetched);
+        assert!(count == 4 || count == 0, "{fetched:?}");
         let swept = one.sweep().await;
         let all = ["0", "1", "2", "3", "4"];
         assert_eq!(labels(&swept), all[usize::from(!replays)..]);
@@ -122,7 +124,7 @@ pub async fn two_sweeps_release_each_row_once<H: Harness>() {
         let drafts: Vec<_> = (0..20).map(|n| keyed(&format!("k{}", n % 4), n)).collect();
         enqueue(&harness, &drafts).await;
         let before = one.fetch().await.pending;
-        one.apply_all(&before, &WAIT).await;
+        one.set_aside(&before).await;
         let mut request = one.request();
         request.partitions[0].sweep = true;
         let (first, second) = race(&harness, one.sweep(), |store| async move {
@@ -134,8 +136,7 @@ pub async fn two_sweeps_release_each_row_once<H: Harness>() {
         let after = one.fetch().await.pending;
         assert_eq!(after.len(), 20);
         for (before, after) in before.iter().zip(&after) {
-            let once = before.revision.next().next();
-            assert_eq!((after.seq, after.revision), (before.seq, once));
+            assert_eq!((after.seq, after.revision), (before.seq, before.revision));
         }
         one.apply_all(&after, &done()).await;
     }
@@ -239,9 +240,6 @@ pub async fn a_working_owner_and_a_writer_keep_the_order<H: Harness>() {
     let mut order = Vec::new();
     while order.len() < COUNT {
         let fetched = one.sweep().await;
-        if !fetched.aside.is_empty() {
-            one.set_aside(&fetched.aside).await;
-        }
         let Some(head) = fetched.pending.first() else {
             tokio::task::yield_now().await;
             continue;

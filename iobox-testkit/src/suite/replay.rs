@@ -11,8 +11,9 @@ use iobox_core::{
 use super::{
     Harness,
     support::{
-        Instance, LATER, TOPIC, WAIT, dead, discard_one, done, duplicate, enqueue, entries, entry,
-        key, key_in, keyed, labels, partitions, plain, replay_one, retry, state, states, unknown,
+        Instance, LATER, TOPIC, dead, discard_one, done, duplicate, enqueue, entries, entry, key,
+        key_in, keyed, labels, partitions, plain, replay_one, retry, state, states, suspect,
+        unknown,
     },
 };
 
@@ -260,7 +261,7 @@ pub async fn progress_counts_what_became_of_a_replay<H: Harness>() {
         duplicate(),
         dead(true),
         retry(LATER),
-        WAIT,
+        suspect(1),
         duplicate(),
         done(),
     ];
@@ -357,7 +358,7 @@ pub(super) async fn one_of_each<H: Harness>(harness: &H) -> (Instance<H::Store>,
     let mut rows = one.fetch().await.pending;
     rows.sort_by_key(|row| row.seq);
     one.apply(&rows[1], unknown(LATER, false)).await;
-    one.apply(&rows[2], WAIT).await;
+    one.set_aside(&rows[2..3]).await;
     one.apply(&rows[3], dead(true)).await;
     one.apply(&rows[4], done()).await;
     discard_one(harness.store().as_ref(), &ids[5]).await;

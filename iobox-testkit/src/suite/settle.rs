@@ -7,13 +7,13 @@ use iobox_core::store::{Change, Entry, Pending, Revision, Settled, Settlement, S
 use super::{
     Harness,
     support::{
-        Instance, LATER, WAIT, clear, dead, discard_one, done, duplicate, enqueue, entry, keyed,
+        Instance, LATER, clear, dead, discard_one, done, duplicate, enqueue, entry, keyed,
         partitions, plain, replay_one, retry, state, states, suspect, unknown,
     },
 };
 
 /// Every change, with the state that a pending row has after it.
-fn changes() -> [(Change, State); 9] {
+fn changes() -> [(Change, State); 8] {
     [
         (done(), State::Done),
         (duplicate(), State::Done),
@@ -21,7 +21,6 @@ fn changes() -> [(Change, State); 9] {
         (unknown(LATER, true), State::Retrying),
         (dead(true), State::Dead),
         (dead(false), State::Dead),
-        (WAIT, State::Waiting),
         (suspect(1), State::Pending),
         (clear(1), State::Pending),
     ]
@@ -149,17 +148,13 @@ pub async fn a_contradiction_is_superseded<H: Harness>() {
     let contradictions = [
         (done(), retry(LATER)),
         (done(), dead(true)),
-        (done(), WAIT),
         (done(), suspect(1)),
         (done(), clear(1)),
         (retry(LATER), done()),
         (retry(LATER), dead(true)),
-        (retry(LATER), WAIT),
         (retry(LATER), suspect(1)),
         (dead(true), done()),
         (dead(true), unknown(LATER, false)),
-        (WAIT, done()),
-        (WAIT, retry(LATER)),
         (suspect(1), clear(0)),
         (clear(0), suspect(1)),
         (suspect(1), done()),
@@ -222,14 +217,21 @@ pub async fn a_row_that_is_gone_is_superseded<H: Harness>() {
     assert_eq!(one.send(&settlement).await, Settled::Superseded, "{id}");
 }
 
-/// A row without a key cannot be set aside: it would wait for nothing.
-pub async fn a_row_without_a_key_is_not_set_aside<H: Harness>() {
-    let harness = H::fresh(partitions(1)).await;
-    let one = Instance::owner(harness.store()).await;
-    enqueue(&harness, &[plain("a")]).await;
-    let row = one.one().await;
-    assert_eq!(one.settle(&row, WAIT).await, Settled::Superseded);
-    one.apply(&one.one().await, done()).await;
+/// Each change applies to a row that was set aside after it was fetched, with the revision that it was
+/// fetched with; marks keep it waiting.
+pub async fn each_change_applies_to_a_waiting_row<H: Harness>() {
+    for (change, expected) in changes() {
+        let (harness, one, row, id) = one_row::<H>().await;
+        one.set_aside(std::slice::from_ref(&row)).await;
+        assert_eq!(state(harness.store().as_ref(), &id).await, State::Waiting);
+        one.apply(&row, change.clone()).await;
+        let expected = match expected {
+            State::Pending => State::Waiting,
+            other => other,
+        };
+        let after = state(harness.store().as_ref(), &id).await;
+        assert_eq!(after, expected, "{change:?}");
+    }
 }
 
 /// The results of a call stand in the order of its settlements, whatever partitions and changes they
@@ -245,7 +247,7 @@ pub async fn results_stand_in_the_order_of_the_settlements<H: Harness>() {
         .iter()
         .enumerate()
         .map(|(n, row)| {
-            let (change, _) = changes()[n % 9].clone();
+            let (change, _) = changes()[n % 8].clone();
             let mut settlement = one.settlement(row, change);
             settlement.revision.0 += i32::from(n % 3 == 0);
             settlement
@@ -258,7 +260,7 @@ pub async fn results_stand_in_the_order_of_the_settlements<H: Harness>() {
     }
     let after = states(harness.store().as_ref()).await;
     for (n, state) in after.iter().enumerate() {
-        let applied = changes()[n % 9].1;
+        let applied = changes()[n % 8].1;
         let expected = [State::Pending, applied][usize::from(n % 3 != 0)];
         assert_eq!(*state, expected, "row {n}");
     }

@@ -7,8 +7,8 @@ use iobox_core::store::{Settled, State};
 use super::{
     Harness,
     support::{
-        Instance, WAIT, clear, dead, done, enqueue, keyed, partitions, plain, retry, states,
-        suspect, unknown,
+        Instance, clear, dead, done, enqueue, keyed, partitions, plain, retry, states, suspect,
+        unknown,
     },
 };
 
@@ -124,7 +124,7 @@ pub async fn a_suspect_that_waited_is_still_one<H: Harness>() {
     let one = Instance::owner(harness.store()).await;
     enqueue(&harness, &[keyed("k", "a")]).await;
     one.apply(&one.one().await, suspect(2)).await;
-    one.apply(&one.one().await, WAIT).await;
+    one.set_aside(&one.fetch().await.pending).await;
     let row = one.sweep().await.pending.remove(0);
     assert!(row.suspect, "only a verdict or a clear takes the mark off");
     assert_eq!(row.crashes, 2);

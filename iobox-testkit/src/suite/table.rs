@@ -62,6 +62,7 @@ macro_rules! __store_table {
                 an_expired_owner_settles_until_a_takeover
                 partitions_are_fenced_one_by_one
                 an_older_epoch_releases_nothing
+                an_older_epoch_sets_nothing_aside
                 a_fetch_after_ones_own_release_moves_nothing
                 a_racing_takeover_splits_settlements_cleanly
             }
@@ -78,7 +79,8 @@ macro_rules! __store_table {
                 held_rows_are_skipped
                 a_held_row_still_blocks
                 full_keys_are_passed_over
-                a_crowd_of_a_full_key_comes_as_aside
+                a_crowd_of_a_full_key_is_set_aside
+                rows_without_a_key_are_never_set_aside
                 a_crowd_hides_the_rest_only_for_a_while
                 several_full_keys_together_are_a_crowd
                 only_open_rows_are_fetched
@@ -93,10 +95,10 @@ macro_rules! __store_table {
                 an_id_is_no_key
             }
             blocked {
-                followers_of_a_retrying_head_are_aside
-                followers_of_an_unknown_outcome_are_aside
-                followers_of_a_waiting_head_are_aside
-                followers_of_a_halting_head_are_aside
+                followers_of_a_retrying_head_are_set_aside
+                followers_of_an_unknown_outcome_are_set_aside
+                followers_of_a_waiting_head_are_set_aside
+                followers_of_a_halting_head_are_set_aside
                 followers_of_a_skipped_head_run
                 followers_of_a_done_head_run
                 a_due_head_runs_and_its_followers_do_not
@@ -104,7 +106,8 @@ macro_rules! __store_table {
                 a_due_retry_is_blocked_like_any_other
                 other_keys_are_not_blocked
                 a_message_without_a_key_blocks_nothing
-                an_aside_row_can_be_settled
+                a_fetch_sets_aside_all_of_a_key_that_it_names
+                rows_that_are_held_are_not_set_aside
                 blocked_rows_hide_the_rest_only_for_a_while
                 blocked_rows_take_no_room
             }
@@ -149,7 +152,7 @@ macro_rules! __store_table {
                 a_replay_supersedes_every_change
                 a_verdict_repeated_after_a_replay_is_superseded
                 a_row_that_is_gone_is_superseded
-                a_row_without_a_key_is_not_set_aside
+                each_change_applies_to_a_waiting_row
                 results_stand_in_the_order_of_the_settlements
                 a_superseded_row_leaves_its_neighbours_alone
                 no_settlements_are_no_results

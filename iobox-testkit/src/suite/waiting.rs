@@ -12,8 +12,8 @@ use tokio::sync::Barrier;
 use super::{
     Harness,
     support::{
-        Instance, LATER, WAIT, dead, discard_one, done, enqueue, key, keyed, labels, partitions,
-        plain, replay_one, retry, run_of, states,
+        Instance, LATER, aside_count, dead, discard_one, done, enqueue, key, keyed, labels,
+        partitions, plain, replay_one, retry, run_of, states,
     },
 };
 
@@ -103,7 +103,7 @@ pub async fn a_release_frees_only_its_keys<H: Harness>() {
         &[keyed("k", "a"), keyed("l", "b"), keyed("m", "c")],
     )
     .await;
-    one.apply_all(&one.fetch().await.pending, &WAIT).await;
+    one.set_aside(&one.fetch().await.pending).await;
     let fetched = one
         .fetch_each(|part| part.release = vec![key("m"), key("k"), key("unknown")])
         .await;
@@ -117,7 +117,7 @@ pub async fn sweeps_find_every_key<H: Harness>() {
     let one = Instance::owner(harness.store()).await;
     let drafts: Vec<_> = (0..150).map(|n| keyed(&format!("k{n}"), n)).collect();
     enqueue(&harness, &drafts).await;
-    one.apply_all(&one.fetch().await.pending, &WAIT).await;
+    one.set_aside(&one.fetch().await.pending).await;
     let mut released = 0;
     for _ in 0..10 {
         let fetched = one.sweep().await;
@@ -143,7 +143,7 @@ pub async fn a_sweep_sees_past_blocked_keys<H: Harness>() {
     let ids = enqueue(&harness, &heads).await;
     one.apply_all(&one.fetch().await.pending, &dead(true)).await;
     enqueue(&harness, &tails).await;
-    one.set_aside(&one.fetch().await.aside).await;
+    assert_eq!(aside_count(&one.fetch().await), 100);
     // The last by name, so that a walk in the order of the keys must pass all others.
     discard_one(harness.store().as_ref(), &ids[99]).await;
     assert_eq!(labels(&one.sweep().await), ["k099"]);
@@ -157,7 +157,7 @@ pub async fn a_release_stops_at_the_next_obstacle<H: Harness>() {
     let rows = one.fetch().await.pending;
     one.apply(&rows[2], retry(LATER)).await;
     let others = [rows[0].clone(), rows[1].clone(), rows[3].clone()];
-    one.apply_all(&others, &WAIT).await;
+    one.set_aside(&others).await;
     assert_eq!(labels(&one.release_key(&key("k")).await), ["0", "1"]);
     let expected = [
         State::Pending,
@@ -168,19 +168,20 @@ pub async fn a_release_stops_at_the_next_obstacle<H: Harness>() {
     assert_eq!(states(harness.store().as_ref()).await, expected);
 }
 
-/// A released row keeps its attempts, and can be settled with the revision it comes with.
+/// A row that waited keeps its attempts and its revision: what its caller knew of it holds.
 pub async fn a_released_row_keeps_its_attempts<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;
     let one = Instance::owner(harness.store()).await;
     enqueue(&harness, &[keyed("k", "a")]).await;
+    let mut failed = one.settlement(&one.one().await, retry(Duration::ZERO));
+    failed.attempt = 5;
+    assert_eq!(one.send(&failed).await, Settled::Applied);
     let row = one.one().await;
-    let mut wait = one.settlement(&row, WAIT);
-    wait.attempt = 5;
-    assert_eq!(one.send(&wait).await, Settled::Applied);
+    one.set_aside(std::slice::from_ref(&row)).await;
     let released = one.sweep().await.pending.remove(0);
     assert_eq!(released.attempt, 5);
-    assert_eq!(released.revision, row.revision.next().next());
-    one.apply(&released, done()).await;
+    assert_eq!(released.revision, row.revision);
+    one.apply(&row, done()).await;
 }
 
 /// When followers are set aside while their head is settled, nothing is stranded: a sweep always
@@ -191,25 +192,29 @@ pub async fn a_head_settled_while_followers_are_set_aside_strands_nothing<H: Har
     for round in 0..30_usize {
         let stem = format!("k{round}");
         enqueue(harness.as_ref(), &run_of(&stem, 5)).await;
-        one.apply(&one.fetch().await.pending[0], retry(Duration::ZERO))
-            .await;
-        let fetched = one.fetch().await;
-        let head = one.settlement(&fetched.pending[0], done());
-        let waits = one.waits(&fetched.aside);
+        let head = one.fetch().await.pending.remove(0);
+        one.apply(&head, retry(Duration::ZERO)).await;
+        let again = iobox_core::store::Pending {
+            revision: head.revision.next(),
+            ..head
+        };
+        let settlement = one.settlement(&again, done());
         let barrier = Arc::new(Barrier::new(2));
         let settling = tokio::spawn({
             let (barrier, store) = (Arc::clone(&barrier), harness.another().await);
             async move {
                 barrier.wait().await;
-                store.settle(&[head]).await.expect("settle")
+                store.settle(&[settlement]).await.expect("settle")
             }
         });
         barrier.wait().await;
         for _ in 0..round % 5 {
             tokio::task::yield_now().await;
         }
-        let waited = one.send_all(&waits).await;
-        assert_eq!(waited, [Settled::Applied; 4]);
+        // It holds the head, as an owner does who is settling it.
+        let fetched = one.fetch_each(|part| part.held = vec![again.seq]).await;
+        let count = aside_count(&fetched);
+        assert!(count == 4 || count == 0, "round {round}: {fetched:?}");
         assert_eq!(settling.await.expect("no panic"), [Settled::Applied]);
         let swept = one.sweep().await;
         assert_eq!(labels(&swept), ["1", "2", "3", "4"], "round {round}");
@@ -217,7 +222,7 @@ pub async fn a_head_settled_while_followers_are_set_aside_strands_nothing<H: Har
     }
 }
 
-/// When followers are set aside while a sweep runs, another sweep frees all of them.
+/// When a fetch sets followers aside while a sweep runs, another sweep frees all of them.
 pub async fn a_sweep_while_followers_are_set_aside_strands_nothing<H: Harness>() {
     let harness = Arc::new(H::fresh(partitions(1)).await);
     let one = Arc::new(Instance::owner(harness.store()).await);
@@ -225,22 +230,19 @@ pub async fn a_sweep_while_followers_are_set_aside_strands_nothing<H: Harness>()
         let stem = format!("k{round}");
         enqueue(harness.as_ref(), &run_of(&stem, 6)).await;
         let rows = one.fetch().await.pending;
-        one.apply_all(&rows[..3], &WAIT).await;
-        let waits: Vec<_> = rows[3..]
-            .iter()
-            .map(|row| one.settlement(row, WAIT))
-            .collect();
+        one.set_aside(&rows[..3]).await;
+        let plain = one.request();
         let barrier = Arc::new(Barrier::new(2));
-        let settling = tokio::spawn({
+        let fetching = tokio::spawn({
             let (barrier, store) = (Arc::clone(&barrier), harness.another().await);
             async move {
                 barrier.wait().await;
-                store.settle(&waits).await.expect("settle")
+                store.fetch(&plain).await.expect("fetch")
             }
         });
         barrier.wait().await;
         one.sweep().await;
-        assert_eq!(settling.await.expect("no panic"), [Settled::Applied; 3]);
+        fetching.await.expect("no panic");
         let swept = one.sweep().await;
         assert_eq!(
             labels(&swept),
@@ -275,8 +277,7 @@ async fn halted<H: Harness>(
     one.apply(&one.one().await, change).await;
     enqueue(&harness, &run_of("k", count)).await;
     let fetched = one.fetch().await;
-    assert_eq!(fetched.aside.len(), count);
-    one.set_aside(&fetched.aside).await;
+    assert_eq!(aside_count(&fetched), count);
     (harness, one, ids.remove(0))
 }
 

@@ -11,7 +11,7 @@ use iobox_core::{
 use super::run::{Program, UNIT};
 use crate::suite::{
     Harness,
-    support::{WAIT, clear, dead, done, duplicate, key, retry, suspect, unknown},
+    support::{clear, dead, done, duplicate, key, retry, suspect, unknown},
 };
 
 impl<H: Harness> Program<H> {
@@ -36,10 +36,9 @@ impl<H: Harness> Program<H> {
             0..3 => done(),
             3 => duplicate(),
             4..7 => retry(delay),
-            7..9 => unknown(delay, self.rng.bool()),
-            9 | 10 => dead(self.rng.u8(..4) > 0),
-            11..14 => WAIT,
-            14 => suspect(self.rng.u32(..4)),
+            7..10 => unknown(delay, self.rng.bool()),
+            10 | 11 => dead(self.rng.u8(..4) > 0),
+            12 | 13 => suspect(self.rng.u32(..4)),
             _ => clear(self.rng.u32(..4)),
         }
     }

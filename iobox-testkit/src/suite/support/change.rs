@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use iobox_core::store::{Change, Mark, Verdict};
 
-/// Sets a row aside.
-pub const WAIT: Change = Change::Mark(Mark::Wait);
-
 /// Executed.
 #[must_use]
 pub const fn done() -> Change {

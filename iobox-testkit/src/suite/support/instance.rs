@@ -1,20 +1,23 @@
 //! An instance that works the outbox: registers, acquires, fetches, settles.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use iobox_core::{
     message::OrderingKey,
     partition::Partition,
     queue::Queue,
     store::{
-        AcquireRequest, Acquired, Aside, Change, Epoch, FetchPartition, FetchRequest, Fetched,
-        Grant, InstanceId, Pending, ReleaseRequest, RenewRequest, Renewed, Settled, Settlement,
+        AcquireRequest, Acquired, Change, Epoch, FetchPartition, FetchRequest, Fetched, Grant,
+        InstanceId, Pending, ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement,
         Store,
     },
 };
 use uuid::Uuid;
 
-use super::{TTL, WAIT, labels};
+use super::{TTL, aside_count, labels};
 use crate::suite::Harness;
 
 /// An instance; its methods panic where the store fails.
@@ -259,25 +262,35 @@ impl<S: Store> Instance<S> {
         }
     }
 
-    /// The settlements that move rows to waiting.
-    #[must_use]
-    pub fn waits(&self, rows: &[Aside]) -> Vec<Settlement> {
-        let wait = |row: &Aside| Settlement {
-            partition: row.partition,
-            epoch: self.epoch(row.partition),
-            seq: row.seq,
-            revision: row.revision,
-            attempt: row.attempt,
-            change: WAIT,
-        };
-        rows.iter().map(wait).collect()
-    }
-
-    /// Moves rows to waiting, all of which must apply.
-    pub async fn set_aside(&self, rows: &[Aside]) {
-        let settled = self.send_all(&self.waits(rows)).await;
-        let applied = settled.iter().all(|one| *one == Settled::Applied);
-        assert!(applied, "every row moves to waiting: {settled:?}");
+    /// Sets rows aside: in fetches to which their keys are full, and every other row is held.
+    ///
+    /// # Panics
+    /// When one of them has no key, or cannot be set aside.
+    pub async fn set_aside(&self, rows: &[Pending]) {
+        let mut full: Vec<OrderingKey> = Vec::new();
+        for row in rows {
+            let key = row.key.clone().expect("a message with a key");
+            if !full.contains(&key) {
+                full.push(key);
+            }
+        }
+        let seqs: BTreeSet<Seq> = rows.iter().map(|row| row.seq).collect();
+        let all = self.fetch().await;
+        let others = all.pending.iter().map(|row| row.seq);
+        let held: Vec<Seq> = others.filter(|seq| !seqs.contains(seq)).collect();
+        let mut count = aside_count(&all);
+        while count < rows.len() {
+            let fetched = self
+                .fetch_each(|part| {
+                    part.limit = 1;
+                    part.held.clone_from(&held);
+                    part.full.clone_from(&full);
+                })
+                .await;
+            let moved = aside_count(&fetched);
+            assert!(moved > 0, "{count} of {} rows were set aside", rows.len());
+            count += moved;
+        }
     }
 
     /// The store that it works.

@@ -7,13 +7,13 @@ mod row;
 
 use std::time::Duration;
 
-pub use change::{WAIT, clear, dead, dead_because, done, duplicate, retry, suspect, unknown};
+pub use change::{clear, dead, dead_because, done, duplicate, retry, suspect, unknown};
 pub use draft::{
     TOPIC, enqueue, enqueue_results, key, key_in, keyed, partitions, plain, run_of, try_enqueue,
 };
 pub use instance::Instance;
 pub use row::{
-    aside_seqs, discard_one, entries, entry, label, labels, matching, purge, replay_one, seqs,
+    aside_count, discard_one, entries, entry, label, labels, matching, purge, replay_one, seqs,
     state, states,
 };
 

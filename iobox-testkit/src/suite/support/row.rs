@@ -36,12 +36,10 @@ pub fn seqs(fetched: &Fetched) -> Vec<i64> {
     fetched.pending.iter().map(|row| row.seq.0).collect()
 }
 
-/// The seqs of what came as aside, sorted.
+/// How many rows were set aside.
 #[must_use]
-pub fn aside_seqs(fetched: &Fetched) -> Vec<i64> {
-    let mut seqs: Vec<i64> = fetched.aside.iter().map(|row| row.seq.0).collect();
-    seqs.sort_unstable();
-    seqs
+pub fn aside_count(fetched: &Fetched) -> usize {
+    fetched.aside.iter().map(|aside| aside.count).sum()
 }
 
 /// Every message of the store by seq, read page by page.

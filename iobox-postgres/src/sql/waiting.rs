@@ -1,0 +1,145 @@
+//! Statements that move rows between pending and waiting.
+
+use super::{Names, Statement};
+
+/// Makes rows waiting that are in the way. `$1` queue, `$2` partitions, `$3` their epochs, `$4`
+/// partitions of the keys, `$5` the keys, `$6` whether each is full, `$7` seqs that are held. The
+/// fence locks the partitions FOR SHARE in order. In each it reads the 4,096 oldest pending rows by
+/// the index `message_pending` and the 1,000 longest due by `message_due`, and moves those of the keys
+/// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
+/// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
+const SET_ASIDE: &str = "
+with fence as materialized (
+  select p.partition from {partition} as p
+  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
+    on h.partition = p.partition and h.epoch = p.epoch
+  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
+  order by p.partition
+  for share of p
+), named as materialized (
+  select n.partition, n.key, n.is_full, (
+      select b.seq from {message} as b
+      where b.partition = n.partition and b.key = n.key and {blocks}
+      order by b.seq
+      limit 1
+    ) as blocker
+  from unnest($4::smallint[], $5::text[], $6::boolean[]) as n (partition, key, is_full)
+), due as materialized (
+  select d.tid
+  from fence as f
+  cross join lateral (
+    (
+      select m.ctid as tid, m.seq, m.key
+      from {message} as m
+      where m.partition = f.partition and m.state = 0
+        and m.seq not in (select unnest($7::bigint[]))
+      order by m.seq
+      limit 4096
+    )
+    union all
+    (
+      select m.ctid, m.seq, m.key
+      from {message} as m
+      where m.partition = f.partition and m.state = 1 and m.due_at <= (select {clock}())
+        and m.seq not in (select unnest($7::bigint[]))
+      order by m.due_at
+      limit 1000
+    )
+  ) as d
+  join named as n on n.partition = f.partition and n.key = d.key
+  where n.is_full or d.seq > n.blocker
+), moved as (
+  update {message} as m set state = 2, due_at = null
+  where m.ctid = any(array(select tid from due)) and m.state in (0, 1)
+  returning m.partition, m.key, m.seq
+)
+select partition, key, min(seq), count(*) from moved group by partition, key
+";
+
+/// Makes waiting rows pending. `$1` queue, `$2` partitions, `$3` their epochs, `$4` partitions of
+/// the keys, `$5` the keys. The fence locks the partitions FOR SHARE in order; a partition that was
+/// taken meanwhile is not in it, and nothing of it moves. Of each key the oldest 256 blockers are
+/// read by the index `message_blocker`, and those before the first that is not waiting are moved.
+const RELEASE: &str = "
+with fence as materialized (
+  select p.partition from {partition} as p
+  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
+    on h.partition = p.partition and h.epoch = p.epoch
+  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
+  order by p.partition
+  for share of p
+), ready as materialized (
+  select k.partition, w.seq
+  from (
+    select distinct n.partition, n.key
+    from unnest($4::smallint[], $5::text[]) as n (partition, key)
+    join fence on fence.partition = n.partition
+  ) as k
+  cross join lateral (
+    select oldest.seq,
+      bool_and(oldest.state = 2) over (order by oldest.seq rows unbounded preceding) as clear
+    from (
+      select b.seq, b.state from {message} as b
+      where b.partition = k.partition and b.key = k.key and {blocks}
+      order by b.seq
+      limit 256
+    ) as oldest
+  ) as w
+  where w.clear
+), moved as (
+  update {message} as m set state = 0
+  from ready as r
+  where m.partition = r.partition and m.seq = r.seq and m.state = 2
+  returning m.partition, m.key
+)
+select distinct partition, key from moved
+";
+
+/// Looks for keys whose first blocker is a waiting row. `$1` partitions, `$2` for each the key to
+/// start behind. Goes from key to key by the index `message_blocker`: at most 1,000 keys of a
+/// partition, or until 64 were found. Returns what it found and, of each partition, where it ended
+/// and whether it was cut there.
+const SWEEP: &str = "
+with recursive walk (partition, key, state, steps, found) as (
+  select s.partition, f.key, f.state, 1, case when f.state = 2 then 1 else 0 end
+  from unnest($1::smallint[], $2::text[]) as s (partition, after)
+  cross join lateral (
+    select b.key, b.state from {message} as b
+    where b.partition = s.partition and b.key > s.after and {blocks}
+    order by b.key, b.seq
+    limit 1
+  ) as f
+  union all
+  select w.partition, f.key, f.state, w.steps + 1,
+    w.found + case when f.state = 2 then 1 else 0 end
+  from walk as w
+  cross join lateral (
+    select b.key, b.state from {message} as b
+    where b.partition = w.partition and b.key > w.key and {blocks}
+    order by b.key, b.seq
+    limit 1
+  ) as f
+  where w.steps < 1000 and w.found < 64
+)
+select partition, key, state = 2 as ready, steps >= 1000 or found >= 64 as cut
+from walk
+where state = 2 or steps >= 1000
+";
+
+/// The statements that move rows between pending and waiting.
+#[derive(Debug)]
+pub(crate) struct WaitingSql {
+    pub(crate) set_aside: Statement,
+    pub(crate) release: Statement,
+    pub(crate) sweep: Statement,
+}
+
+impl WaitingSql {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            set_aside: Statement::new(names, SET_ASIDE),
+            release: Statement::new(names, RELEASE),
+            sweep: Statement::new(names, SWEEP),
+        }
+    }
+}
