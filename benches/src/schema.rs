@@ -176,7 +176,11 @@ impl Schema {
                    octet_length(m.id) + 13 + octet_length(m.key) + octet_length(m.payload),
                    clock_timestamp()
                  from (
-                   select n, {key} as key, gen_random_uuid()::text as id,
+                   select n, {key} as key,
+                     -- As the library draws them: by time, then random.
+                     '019ad000-' || lpad(to_hex(n / 4096), 4, '0') || '-7'
+                       || lpad(to_hex(n % 4096), 3, '0') || '-8'
+                       || substr(gen_random_uuid()::text, 21) as id,
                      convert_to(repeat('x', {payload}), 'UTF8') as payload
                    from generate_series(1, {count}) as n
                    offset 0

@@ -318,10 +318,11 @@ impl Ask {
         // Rows of a full key are set aside when they fill the limit of their partition. What was
         // just released must not fill it, or it would go to and fro. The limit of the request holds
         // all the same.
-        let limit = if full.is_empty() {
-            limit
-        } else {
+        let came_back = |key| work.aside.get(key).is_some_and(|ahead| *ahead > 0);
+        let limit = if full.iter().any(came_back) {
             limit.max(2 * RELEASED_MAX)
+        } else {
+            limit
         };
         let mut release = std::mem::take(&mut work.hints);
         let later: Vec<_> = release.iter().skip(HINTS_MAX).cloned().collect();

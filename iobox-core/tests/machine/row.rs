@@ -27,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) enqueued: Duration,
     pub(crate) message: Message,
     pub(crate) corrupt: bool,
+    /// It is waiting since a fetch that took effect long after its caller gave it up.
+    pub(crate) set_aside_late: bool,
 }
 
 /// A message with this id, and this key if it is not empty.
@@ -59,6 +61,7 @@ impl Row {
             enqueued: now,
             message,
             corrupt: false,
+            set_aside_late: false,
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Store {
     pub(crate) abandoned: BTreeSet<Partition>,
     /// When each instance started and expires.
     pub(crate) members: BTreeMap<InstanceId, (Duration, Duration)>,
+    /// Whether the call that takes effect was given up long ago.
+    pub(crate) late: bool,
     /// How many rows were ever set aside.
     pub(crate) aside: usize,
     next_seq: i64,
@@ -98,11 +100,15 @@ impl Store {
     }
 
     pub(crate) fn is_blocked(&self, row: &Row) -> bool {
-        row.key().is_some()
-            && self
-                .of(row.partition)
-                .take_while(|other| other.seq < row.seq)
-                .any(|other| other.key() == row.key() && other.blocks())
+        self.blockers_of(row).next().is_some()
+    }
+
+    /// The rows that block `row`.
+    pub(crate) fn blockers_of(&self, row: &Row) -> impl Iterator<Item = &Row> {
+        let (key, seq) = (row.key().cloned(), row.seq);
+        self.of(row.partition)
+            .take_while(move |other| other.seq < seq)
+            .filter(move |other| key.is_some() && other.key() == key.as_ref() && other.blocks())
     }
 
     fn of(&self, partition: Partition) -> impl Iterator<Item = &Row> {
@@ -251,6 +257,7 @@ impl Store {
             for seq in freed {
                 let row = self.rows.get_mut(&(part.partition, seq)).unwrap();
                 row.state = State::Pending;
+                row.set_aside_late = false;
             }
             fetched.released.push((part.partition, key.clone()));
         }
@@ -319,6 +326,7 @@ impl Store {
                 let row = self.rows.get_mut(&(part.partition, *seq)).unwrap();
                 row.state = State::Waiting;
                 row.due = None;
+                row.set_aside_late = self.late;
             }
             self.aside += seqs.len();
             fetched.aside.extend(seqs.first().map(|first| Aside {

@@ -29,6 +29,8 @@ pub(crate) enum Job {
     Act(Act),
     Start(usize),
     Effect(usize, u32, Command, Option<Duration>),
+    /// A call takes effect that its caller gave up long ago.
+    Late(Command),
     Answer(usize, u32, Reply),
     /// The broker takes a message, and an execution ends.
     End(usize, u32, RunId, Ending),
@@ -255,7 +257,7 @@ impl World {
             }
             CallFault::Late(by) => {
                 self.schedule(given_up, Job::Answer(index, life, lost(&command)));
-                self.schedule(given_up + ms(by), Job::Effect(index, life, command, None));
+                self.schedule(given_up + ms(by), Job::Late(command));
             }
         }
     }
@@ -343,6 +345,13 @@ impl World {
                 if let Some(at) = answer {
                     self.schedule(at, Job::Answer(index, life, reply));
                 }
+                Vec::new()
+            }
+            Job::Late(command) => {
+                self.store.late = true;
+                let now = self.store_time();
+                effect(&mut self.store, &command, now);
+                self.store.late = false;
                 Vec::new()
             }
             Job::Answer(index, life, reply) => {

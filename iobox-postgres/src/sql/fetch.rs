@@ -8,7 +8,7 @@ use super::{Names, Statement};
 ///
 /// `visit` goes from partition to partition and stops when enough was found. In each it reads at
 /// most `2 * limit` pending rows by the index `message_pending` (`limit` when nothing blocks and no
-/// key is full) and the 1,000 longest due, or `2 * limit`, by `message_due`; one more of each to see
+/// key of it is full) and the 1,000 longest due, or `2 * limit`, by `message_due`; one more of each to see
 /// whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
 /// keeps the places (`ctid`) of the rows that may run; within a snapshot they are as good as the key,
 /// and only these are read again, with their payload. Of the others it keeps the keys, at most 256 of
@@ -42,7 +42,7 @@ with recursive now as materialized (
     offset 0
   ) as blockers
   cross join lateral (
-    select case when blockers.present or cardinality($4::text[]) > 0
+    select case when blockers.present or r.partition = any($7::smallint[])
       then 2 * r.most + 1 else r.most + 1 end as most
     offset 0
   ) as window_pending
