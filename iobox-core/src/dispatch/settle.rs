@@ -35,8 +35,10 @@ impl Machine {
             let at = work.queued_since + self.settings.settle_linger;
             first = Some(first.map_or(at, |other| other.min(at)));
         }
-        // Nobody else will join: nothing is in flight, or the batch is full.
-        let at_once = self.flights.is_empty() || count >= self.settings.batch;
+        // Nobody else will join, since nothing is in flight; or there is enough for one of the calls
+        // that may run side by side.
+        let enough = self.settings.batch.div_ceil(self.settings.settles.max(1));
+        let at_once = self.flights.is_empty() || count >= enough;
         let due = first.map(|at| if at_once { Time::default() } else { at });
         [due, backoff].into_iter().flatten().min()
     }

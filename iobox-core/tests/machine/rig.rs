@@ -36,11 +36,12 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Small settings: three in flight, batches of four, a lease of five seconds.
+/// Small settings: three in flight, batches of four, one settle at a time, a lease of five seconds.
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new(Queue::Outbox);
     settings.batch = 4;
     settings.max_in_flight = 3;
+    settings.settles = 1;
     settings.ttl = ms(5_000);
     settings.execute_timeout = ms(1_000);
     settings.settle_timeout = ms(500);

@@ -51,6 +51,27 @@ fn a_full_batch_is_settled_at_once() {
     assert_eq!((rig.count(Kind::Settle), rig.settled.len()), (1, 4));
 }
 
+/// Where several settles gain from being sent side by side, one goes as soon as its part of a batch is
+/// there, whatever else is in flight.
+#[test]
+fn a_part_of_a_batch_is_settled_at_once_where_several_settles_may_be_sent() {
+    let mut store = Store::new(2);
+    for n in 0..6 {
+        store.enqueue(n % 2, &format!("m{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    settings.settles = 2;
+    let mut rig = Rig::new(settings, store);
+    rig.step();
+    rig.hold.insert(Kind::Settle);
+    let first = rig.in_flight();
+    rig.outcome(&first[0], ok());
+    assert_eq!(rig.count(Kind::Settle), 0);
+    rig.outcome(&first[1], ok());
+    assert_eq!(rig.count(Kind::Settle), 1);
+    assert!(!rig.in_flight().is_empty());
+}
+
 #[test]
 fn a_settle_whose_reply_was_lost_is_repeated_unchanged() {
     for applied in [false, true] {
