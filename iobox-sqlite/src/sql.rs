@@ -112,13 +112,13 @@ impl Sql {
             ),
             expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
-            // Those of the taker come first; an empty owner is one that nobody has and that is still
+            // With those of the taker; an empty owner is one that nobody has and that is still
             // abandoned.
             free: q(
-                "SELECT partition, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
+                "SELECT partition, epoch, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
                  WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {p}instance i \
                  WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) \
-                 ORDER BY owner IS NOT ?2, partition",
+                 ORDER BY partition",
             ),
             take: q("UPDATE {p}partition SET owner = ?3, epoch = epoch + 1 \
                  WHERE queue = ?1 AND partition = ?2 RETURNING epoch"),

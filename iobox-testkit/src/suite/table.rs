@@ -30,6 +30,9 @@ macro_rules! __store_table {
                 a_repeated_acquisition_takes_nothing_twice
                 a_grant_whose_reply_was_lost_is_granted_again
                 a_grant_whose_reply_was_lost_is_nobody_elses
+                an_epoch_that_the_owner_does_not_know_is_granted_again
+                an_unknown_epoch_is_granted_again_beyond_the_share
+                a_partition_granted_again_counts_once
                 racing_instances_never_share_an_epoch
             }
             share {
