@@ -239,7 +239,8 @@ impl Sql {
             // Index settled.
             pick_published: q("SELECT seq, revision, key FROM {p}outbox \
                  INDEXED BY {p}outbox_settled \
-                 WHERE state IN (4, 5) AND settled_at >= ?1 AND state = 4 ORDER BY seq LIMIT ?2"),
+                 WHERE state IN (4, 5) AND settled_at BETWEEN ?1 AND ?2 AND state = 4 \
+                 ORDER BY seq LIMIT ?3"),
             // The primary key, from the newest row down.
             done_behind: q("SELECT seq, key FROM {p}outbox NOT INDEXED \
                  WHERE seq > ?1 AND state = 4 AND key IS NOT NULL ORDER BY seq DESC"),

@@ -19,7 +19,13 @@ use super::{
     pick::{matching, out_of_order, pick},
     stats::stats,
 };
-use crate::{error::Failure, gate::Urgency, migrate, row, sql::Sql, time::delay_ms};
+use crate::{
+    error::Failure,
+    gate::Urgency,
+    migrate, row,
+    sql::Sql,
+    time::{delay_ms, time_of_day},
+};
 
 /// The most rows that a purge removes in one transaction, so that it holds the write lock briefly.
 const PURGE_MAX: u32 = 1_000;
@@ -155,8 +161,19 @@ fn replay(
     };
     let sql = &inner.sql;
     let snapshot = conn.transaction()?;
+    let mut until = None;
+    if let Selection::PublishedSince { until: given, .. } = selection {
+        // Nothing that the snapshot shows is settled later.
+        let now = || {
+            snapshot
+                .prepare_cached(&sql.now)?
+                .query_one([], |row| row.get(0))
+        };
+        until = Some(given.map_or_else(|| now().map(time_of_day), Ok)?);
+    }
     let (picks, more) = pick(&snapshot, sql, selection, states)?;
     let mut replayed = Replayed {
+        until,
         replay: None,
         count: u64::try_from(picks.len()).unwrap_or(u64::MAX),
         out_of_order: out_of_order(&snapshot, sql, &picks)?,

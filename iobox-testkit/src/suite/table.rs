@@ -207,6 +207,8 @@ macro_rules! __store_table {
                 a_replay_with_states_takes_those
                 a_replay_keeps_to_its_filter
                 a_replay_since_a_time_takes_what_was_published_then
+                a_replay_since_a_time_meets_its_own_messages_no_second_time
+                a_replay_of_a_span_takes_what_lies_in_it
                 a_dry_run_replays_nothing
                 a_replay_counts_what_comes_out_of_order
                 replayed_messages_come_in_their_old_order
