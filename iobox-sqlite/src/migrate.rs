@@ -11,9 +11,10 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::{
-    Config, Ident,
+    Config,
     error::Failure,
     gate::{Gate, Urgency},
+    ident::Ident,
     sql::{Sql, fill},
 };
 

@@ -5,7 +5,7 @@
 
 use iobox_core::store::State;
 
-use crate::Ident;
+use crate::ident::Ident;
 
 /// The clock of the database, in milliseconds; the view adds the shift that tests set.
 const NOW: &str = "(SELECT now FROM {p}clock)";

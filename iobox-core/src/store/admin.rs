@@ -143,6 +143,14 @@ pub struct Stats {
     pub instances: Vec<InstanceStats>,
 }
 
+impl Stats {
+    /// How many messages have not come to their end: pending, retrying and waiting.
+    #[must_use]
+    pub const fn unsettled(&self) -> u64 {
+        self.pending + self.retrying + self.waiting
+    }
+}
+
 /// Who works a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionStats {

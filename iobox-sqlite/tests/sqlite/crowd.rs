@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iobox_core::{message::OrderingKey, partition::Partitions};
+use iobox_core::message::OrderingKey;
 use iobox_testkit::suite::support::Instance;
 
 use super::fixture::{File, open};
@@ -34,7 +34,7 @@ async fn quickest(work: impl AsyncFn() -> usize, expected: usize) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_rows_of_a_full_key_cost_nothing() {
     let file = File::new();
-    let store = open(file.config().partitions(Partitions::new(1).expect("one")));
+    let store = open(file.config().partitions(1));
     store.migrate().await.expect("migrate");
     crowd(&file, 0);
     let one = Instance::owner(&store).await;
@@ -58,7 +58,7 @@ async fn a_hundred_thousand_rows_of_a_full_key_cost_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_waiting_rows_cost_nothing() {
     let file = File::new();
-    let store = open(file.config().partitions(Partitions::new(1).expect("one")));
+    let store = open(file.config().partitions(1));
     store.migrate().await.expect("migrate");
     crowd(&file, 2);
     // The key is halted by its first row.
