@@ -75,6 +75,7 @@ pub(crate) struct Sql {
     pub(crate) discard: String,
     pub(crate) progress: String,
     pub(crate) purge: String,
+    pub(crate) purge_ids: String,
 }
 
 impl Sql {
@@ -195,7 +196,9 @@ impl Sql {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
             insert_content: q("INSERT INTO {p}content (seq, headers, payload) VALUES (?1, ?2, ?3)"),
             // The primary key of the ids that callers brought.
-            insert_id: q("INSERT INTO {p}known (id) VALUES (?1) ON CONFLICT DO NOTHING"),
+            insert_id: q(
+                "INSERT INTO {p}known (id, enqueued_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            ),
 
             // One partial index for each state that is not settled.
             count: open(
@@ -264,6 +267,13 @@ impl Sql {
                  INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1 \
                  ORDER BY settled_at LIMIT ?2)",
             ),
+            // Index known_enqueued (enqueued_at), oldest first; index id for the messages.
+            purge_ids: q(
+                "DELETE FROM {p}known WHERE id IN (SELECT id FROM {p}known k \
+                 INDEXED BY {p}known_enqueued WHERE enqueued_at < {now} - ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM {p}outbox o INDEXED BY {p}outbox_id WHERE o.id = k.id) \
+                 ORDER BY enqueued_at LIMIT ?2)",
+            ),
         }
     }
 
@@ -313,6 +323,7 @@ impl Sql {
             &self.discard,
             &self.progress,
             &self.purge,
+            &self.purge_ids,
         ]
         .into_iter()
         .chain(&self.count)
@@ -383,6 +394,7 @@ mod tests {
             (&sql.front, false),
             (&sql.head, false),
             (&sql.purge, false),
+            (&sql.purge_ids, true),
         ] {
             let plan = plan(&conn, statement);
             assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");

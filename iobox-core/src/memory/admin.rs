@@ -232,7 +232,10 @@ impl Admin for MemoryStore {
 
     async fn purge(&self, _: &Queue, retention: Duration, limit: u32) -> Result<u64> {
         let now = self.now();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut table = self.table();
+        // Ids first, so that an id outlives its message until the next purge at least.
+        table.forget_ids(now.saturating_sub(retention), limit);
         let mut old: Vec<_> = table
             .rows()
             .filter(|row| matches!(row.state, State::Done | State::Discarded))
@@ -240,7 +243,7 @@ impl Admin for MemoryStore {
             .filter(|(settled, ..)| *settled + retention < now)
             .collect();
         old.sort_unstable();
-        old.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        old.truncate(limit);
         for (_, partition, seq) in &old {
             table.remove((*partition, *seq));
         }

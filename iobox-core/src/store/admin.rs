@@ -48,6 +48,10 @@ pub trait Admin: Send + Sync + fmt::Debug {
 
     /// Removes done and discarded messages that were settled longer ago than `retention`, at most
     /// `limit`. Returns how many.
+    ///
+    /// Before that it forgets ids that callers brought: those of messages that an earlier purge
+    /// removed and that were enqueued longer ago than `retention`, at most `limit`. Until then a
+    /// message with such an id is a [`Duplicate`](crate::store::Enqueued::Duplicate).
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64>;
 }
 

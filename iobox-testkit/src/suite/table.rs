@@ -250,6 +250,8 @@ macro_rules! __store_table {
                 a_duplicate_poisons_nothing
                 a_rolled_back_id_is_free
                 an_id_outlives_its_message
+                an_id_is_forgotten_after_its_message
+                an_id_stays_as_long_as_its_message
                 ids_are_compared_byte_by_byte
                 an_id_of_two_open_transactions_is_written_once
                 an_id_of_a_transaction_that_rolls_back_is_new
