@@ -22,7 +22,7 @@ use iobox::{
     store::{Admin as _, Filter, Page, State},
 };
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, task::spawn_blocking, time::interval};
+use tokio::task::spawn_blocking;
 
 /// A file as a broker. It is written by one process at a time.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let path = folder.path().join("orders.jsonl");
     let store = MemoryStore::new(Partitions::DEFAULT);
-    let outbox = Outbox::new(Arc::new(store.clone()));
+    let outbox = Outbox::new(store.clone());
 
     let mut tx = store.begin();
     for order in 1..=100 {
@@ -127,15 +127,9 @@ async fn main() -> anyhow::Result<()> {
     outbox.wake();
 
     let relay = Relay::builder(store.clone(), JsonLines::open(&path)?).build()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let relay = tokio::spawn(relay.run(async { drop(stopped.await) }));
-    let mut again = interval(Duration::from_millis(5));
-    while store.stats(&Queue::Outbox).await?.pending > 0 {
-        ensure!(!relay.is_finished(), "the relay ended before its work");
-        again.tick().await;
-    }
-    drop(stop);
-    relay.await??;
+    let relay = relay.spawn();
+    relay.wait_until_empty(Duration::from_secs(10)).await?;
+    relay.drain().await?;
 
     let text = fs::read_to_string(&path)?;
     let (lines, one) = (text.lines().count(), text.lines().next());

@@ -44,7 +44,7 @@ impl File {
     /// A connection with the settings of a store's.
     pub(crate) fn connect(&self) -> Result<Connection> {
         let connection = Connection::open(self.path())?;
-        connection.busy_timeout(Config::BUSY_TIMEOUT_DEFAULT)?;
+        connection.busy_timeout(Config::BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         Ok(connection)
     }

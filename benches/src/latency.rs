@@ -152,7 +152,7 @@ pub(crate) async fn measure(args: &Args) -> Result<()> {
                 Arc::new(file.store()?)
             };
             let writer = Writer::Sqlite {
-                outbox: Outbox::new(writer),
+                outbox: Outbox::new(SqliteStore::clone(&writer)),
                 wakes,
             };
             times.add(sample(args, store, writer).await?)?;
@@ -180,7 +180,7 @@ async fn postgres(args: &Args, mut woken: Schema, polled: Schema) -> Result<(Str
                 schema.store().await?
             };
             let writer = Writer::Postgres {
-                outbox: Outbox::new(Arc::clone(&own)),
+                outbox: Outbox::new(PostgresStore::clone(&own)),
                 connection: Box::new(schema.connect().await?),
                 wakes,
             };

@@ -19,7 +19,7 @@ use std::{env, path::Path, process::ExitCode, time::Duration, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use iobox::{Relay, memory::MemoryBroker};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     check::{Report, check},
@@ -63,8 +63,7 @@ async fn plain() -> Result<()> {
 
     let broker = MemoryBroker::new();
     let relay = Relay::builder(shop.store.clone(), broker.clone()).build()?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let relay = tokio::spawn(relay.run(async { drop(stopped.await) }));
+    let relay = relay.spawn();
 
     let start = Instant::now();
     let rolled_back = shop.place_all().await?;
@@ -74,8 +73,7 @@ async fn plain() -> Result<()> {
         .await;
     let published = start.elapsed();
 
-    drop(stop);
-    relay.await?.context("the relay failed")?;
+    relay.drain().await.context("the relay failed")?;
 
     let committed = shop::committed(folder.path())?;
     let arrived = broker.read(0, broker.len());

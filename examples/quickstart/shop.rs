@@ -1,6 +1,6 @@
 //! The shop: orders and their messages, written in one transaction.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use iobox::{
@@ -67,7 +67,7 @@ impl Shop {
                 Ok(())
             })
             .await?;
-        let outbox = Outbox::new(Arc::new(store.clone()));
+        let outbox = Outbox::new(store.clone());
         Ok(Self { store, outbox })
     }
 

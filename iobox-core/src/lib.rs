@@ -19,5 +19,5 @@ pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
 pub use outbox::Outbox;
-pub use relay::Relay;
+pub use relay::{Relay, RelayHandle};
 pub use store::Store;

@@ -9,18 +9,20 @@ use crate::{
 };
 
 /// Writes messages inside the caller's transactions. Clones are cheap.
-pub struct Outbox<S: Enqueue + ?Sized> {
+pub struct Outbox<S: Enqueue> {
     store: Arc<S>,
 }
 
-impl<S: Enqueue + ?Sized> Outbox<S> {
+impl<S: Enqueue> Outbox<S> {
     /// The most drafts of one call.
     pub const BATCH_MAX: usize = 10_000;
 
-    /// The outbox of `store`.
+    /// The outbox of `store`, which may be a value or an `Arc`.
     #[must_use]
-    pub const fn new(store: Arc<S>) -> Self {
-        Self { store }
+    pub fn new(store: S) -> Self {
+        Self {
+            store: Arc::new(store),
+        }
     }
 
     /// Writes one draft or many, in order, into the caller's transaction: they become messages if
@@ -60,12 +62,12 @@ impl<S: Enqueue + ?Sized> Outbox<S> {
 
     /// The store.
     #[must_use]
-    pub const fn store(&self) -> &Arc<S> {
+    pub fn store(&self) -> &S {
         &self.store
     }
 }
 
-impl<S: Enqueue + ?Sized> Clone for Outbox<S> {
+impl<S: Enqueue> Clone for Outbox<S> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
@@ -73,7 +75,7 @@ impl<S: Enqueue + ?Sized> Clone for Outbox<S> {
     }
 }
 
-impl<S: Enqueue + ?Sized> fmt::Debug for Outbox<S> {
+impl<S: Enqueue> fmt::Debug for Outbox<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
             .field("store", &self.store)

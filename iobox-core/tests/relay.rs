@@ -5,11 +5,11 @@
     reason = "the paused clock jumps from timer to timer"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iobox_core::{
-    ErrorKind, Outbox, Relay,
+    ErrorKind, Outbox, Relay, RelayHandle,
     memory::{MemoryBroker, MemoryStore},
     message::{Draft, Message},
     partition::Partitions,
@@ -20,7 +20,7 @@ use iobox_core::{
 use tokio::sync::oneshot;
 
 async fn enqueue(store: &MemoryStore, drafts: &[Draft]) {
-    let outbox = Outbox::new(Arc::new(store.clone()));
+    let outbox = Outbox::new(store.clone());
     let mut tx = store.begin();
     outbox.enqueue(&mut tx, drafts).await.unwrap();
     tx.commit().unwrap();
@@ -172,4 +172,84 @@ async fn settings_that_contradict_each_other_are_refused_by_name() {
     assert!(build(|b| b.retention(Some(Duration::ZERO))).contains("retention"));
     assert!(build(|b| b.max_crashes(0)).contains("max_crashes"));
     let _ = second;
+}
+
+fn relay_of(store: &MemoryStore, broker: &MemoryBroker) -> RelayHandle {
+    let relay = Relay::builder(store.clone(), broker.clone());
+    relay.build().unwrap().spawn()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_relay_empties_the_outbox_and_drains() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let broker = MemoryBroker::new();
+    let drafts: Vec<_> = (0..2_000)
+        .map(|n| Draft::new("orders", "").key(n % 50))
+        .collect();
+    enqueue(&store, &drafts).await;
+    let relay = relay_of(&store, &broker);
+    relay
+        .wait_until_empty(Duration::from_secs(10))
+        .await
+        .unwrap();
+    assert_eq!(broker.len(), 2_000);
+    relay
+        .wait_until_empty(Duration::from_secs(10))
+        .await
+        .unwrap();
+    relay.drain().await.unwrap();
+    let stats = store.stats(&Queue::Outbox).await.unwrap();
+    assert_eq!((stats.unsettled(), stats.instances.len()), (0, 0));
+    assert!(stats.partitions.iter().all(|p| p.owner.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_does_not_get_empty_says_what_is_left() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let broker = MemoryBroker::new();
+    let relay = Relay::builder(store.clone(), Rejecting(broker.clone()));
+    let relay = relay.build().unwrap().spawn();
+    let drafts = ["bad-0", "bad-1"].map(|id| Draft::new("orders", "").id(id).key("bad"));
+    enqueue(&store, &drafts).await;
+    let error = relay
+        .wait_until_empty(Duration::from_secs(5))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("1 halted keys"), "{error}");
+    relay.stop();
+    relay.join().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_whose_handle_is_dropped_drains() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let relay = relay_of(&store, &MemoryBroker::new());
+    let mut health = relay.health();
+    assert!(health.wait_until(|report| report.partitions == 16).await);
+    drop(relay);
+    health.wait_until(|report| report.stopped).await;
+    let stats = store.stats(&Queue::Outbox).await.unwrap();
+    assert!(stats.partitions.iter().all(|p| p.owner.is_none()));
+    assert_eq!(stats.instances, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_ended_empties_nothing() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let relay = relay_of(&store, &MemoryBroker::new());
+    relay.stop();
+    let mut health = relay.health();
+    health.wait_until(|report| report.stopped).await;
+    relay
+        .wait_until_empty(Duration::from_secs(5))
+        .await
+        .unwrap();
+    enqueue(&store, &[Draft::new("orders", "")]).await;
+    let error = relay
+        .wait_until_empty(Duration::from_secs(5))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("has ended"), "{error}");
+    relay.join().await.unwrap();
 }

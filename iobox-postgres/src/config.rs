@@ -8,7 +8,7 @@ use iobox_core::{
     partition::Partitions,
 };
 
-use crate::Ident;
+use crate::ident::Ident;
 
 /// The bounds of a timeout that Postgres is given: it takes whole milliseconds.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -108,27 +108,29 @@ impl Default for ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    /// Sets the schema that holds the tables. Default: `iobox`.
-    pub fn schema(mut self, schema: impl Into<String>) -> Self {
-        self.schema = schema.into();
+    /// Sets the schema that holds the tables: 1 to 48 bytes of a to z, 0 to 9 and _. Default: `iobox`.
+    pub fn schema(mut self, schema: impl AsRef<str>) -> Self {
+        self.schema = String::from(schema.as_ref());
         self
     }
 
-    /// Sets what the names of all tables start with. Default: nothing.
+    /// Sets what the names of all tables start with: up to 48 bytes of a to z, 0 to 9 and _. Default:
+    /// nothing.
     ///
     /// With it several outboxes can stand in one schema.
-    pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+    pub fn table_prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        self.prefix = String::from(prefix.as_ref());
         self
     }
 
-    /// Sets the number of partitions, fixed by the first migration. Default: 16.
+    /// Sets the number of partitions, fixed by the first migration: a power of two up to 256. A store
+    /// that is opened with another number is refused. Default: 16.
     pub const fn partitions(mut self, count: u16) -> Self {
         self.partitions = count;
         self
     }
 
-    /// Sets the largest payload in bytes. Default: 256 KiB.
+    /// Sets the largest payload in bytes: 1 byte to 1 MiB. Default: 256 KiB.
     ///
     /// The SQL function has the value of the last migration.
     pub const fn payload_max(mut self, bytes: usize) -> Self {
@@ -197,7 +199,7 @@ impl ConfigBuilder {
         config.schema = Ident::new("schema", self.schema)?;
         config.prefix = match self.prefix.as_str() {
             "" => None,
-            _ => Some(Ident::new("table prefix", self.prefix)?),
+            _ => Some(Ident::new("table_prefix", self.prefix)?),
         };
         config.partitions = Partitions::new(self.partitions)?;
         config.limits = Limits::new(self.payload_max)?;
@@ -242,7 +244,7 @@ mod tests {
     fn every_bound_is_named() {
         let broken = [
             (Config::builder().schema("A"), "schema"),
-            (Config::builder().table_prefix("a-"), "table prefix"),
+            (Config::builder().table_prefix("a-"), "table_prefix"),
             (Config::builder().partitions(3), "partitions"),
             (Config::builder().payload_max(0), "payload_max"),
             (Config::builder().pool_size(1), "pool_size"),

@@ -12,14 +12,14 @@ const MAX: usize = 48;
 ///
 /// It is always written in quotes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Ident(String);
+pub(crate) struct Ident(String);
 
 impl Ident {
     /// Checks `name`; `field` says in the error whose name it is.
     ///
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid), naming the rule that the name breaks.
-    pub fn new(field: &str, name: impl Into<String>) -> Result<Self> {
+    pub(crate) fn new(field: &str, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         if name.is_empty() || name.len() > MAX {
             return Err(Error::invalid(format!(
@@ -44,7 +44,7 @@ impl Ident {
 
     /// The name as text, without quotes.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -4,18 +4,16 @@
 //! Postgres 15 and later. Applications enqueue with the connection of their own transaction:
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
 //! use iobox_core::{Outbox, message::Draft};
 //! use iobox_postgres::{Config, PostgresStore};
 //! use sqlx::{Connection, PgConnection};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let url = "postgres://app@localhost/orders";
-//! let store = Arc::new(PostgresStore::connect_url(url, Config::default()).await?);
+//! let store = PostgresStore::connect_url(url, Config::default()).await?;
 //! store.migrate().await?;
 //!
-//! let outbox = Outbox::new(store);
+//! let outbox = Outbox::new(store.clone());
 //! let mut connection = PgConnection::connect(url).await?;
 //! let mut tx = connection.begin().await?;
 //! let draft = Draft::new("orders.created", "{}").key("order-1");
@@ -54,5 +52,4 @@ mod store;
 mod wake;
 
 pub use config::{Config, ConfigBuilder};
-pub use ident::Ident;
 pub use store::PostgresStore;

@@ -114,7 +114,10 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
         register: true,
         in_flight: 0,
     };
-    let held = owner.granted.iter().map(|grant| grant.partition).collect();
+    let granted = owner.granted.iter();
+    let held = granted
+        .map(|grant| (grant.partition, grant.epoch))
+        .collect();
     let acquisition = AcquireRequest {
         queue: queue.clone(),
         instance: owner.instance,

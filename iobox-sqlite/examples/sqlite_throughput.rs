@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
         println!("{messages} messages of {bytes} bytes, synchronous {synchronous:?}");
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("throughput.db");
-        let store = SqliteStore::open(Config::new(&path).synchronous(synchronous))?;
+        let store = SqliteStore::open(Config::builder(&path).synchronous(synchronous).build()?)?;
         store.migrate().await?;
         store.verify().await?;
         run(&store, messages, bytes).await?;

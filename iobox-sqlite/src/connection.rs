@@ -20,7 +20,7 @@ const STATEMENTS_MAX: usize = 64;
 
 thread_local! {
     /// How long statements of this thread wait for another writer.
-    static PATIENCE: Cell<Duration> = const { Cell::new(Config::BUSY_TIMEOUT_DEFAULT) };
+    static PATIENCE: Cell<Duration> = const { Cell::new(Config::BUSY_TIMEOUT) };
     /// How long the statement at hand has waited.
     static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }

@@ -4,23 +4,25 @@ use std::fmt;
 
 use iobox_core::{Error, Result};
 
+use crate::Config;
+
 /// A prefix of table names: `[a-z_][a-z0-9_]{0,47}`, and not SQLite's own `sqlite_`.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Ident(String);
+pub(crate) struct Ident(String);
 
 impl Ident {
     /// The most bytes.
-    pub const BYTES_MAX: usize = 48;
+    pub(crate) const BYTES_MAX: usize = 48;
 
     /// Checks `text` and makes an identifier of it.
     ///
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid), naming the rule that the text breaks.
-    pub fn new(text: impl Into<String>) -> Result<Self> {
+    pub(crate) fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         if text.is_empty() || text.len() > Self::BYTES_MAX {
             return Err(Error::invalid(format!(
-                "table prefix has {} bytes; it needs 1 to {}",
+                "table_prefix has {} bytes; it needs 1 to {}",
                 text.len(),
                 Self::BYTES_MAX
             )));
@@ -30,12 +32,12 @@ impl Ident {
         };
         if !text.bytes().enumerate().all(fits) {
             return Err(Error::invalid(
-                "table prefix must match [a-z_][a-z0-9_]*: lower case, digits and underscores",
+                "table_prefix must match [a-z_][a-z0-9_]*: lower case, digits and underscores",
             ));
         }
         if text.starts_with("sqlite_") {
             return Err(Error::invalid(
-                "table prefix starts with sqlite_, which SQLite keeps for itself",
+                "table_prefix starts with sqlite_, which SQLite keeps for itself",
             ));
         }
         Ok(Self(text))
@@ -43,7 +45,7 @@ impl Ident {
 
     /// The identifier as text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -51,7 +53,7 @@ impl Ident {
 impl Default for Ident {
     /// The prefix `iobox_`.
     fn default() -> Self {
-        Self(String::from("iobox_"))
+        Self(String::from(Config::TABLE_PREFIX))
     }
 }
 

@@ -61,9 +61,8 @@ mod time;
 mod tx;
 mod wake;
 
-pub use config::{Config, Synchronous};
+pub use config::{Config, ConfigBuilder, Synchronous};
 pub use error::{Failure, sql_error};
-pub use ident::Ident;
 pub use migrate::migration_sql;
 pub use rusqlite;
 pub use store::SqliteStore;

@@ -11,9 +11,10 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::{
-    Config, Ident,
+    Config,
     error::Failure,
     gate::{Gate, Urgency},
+    ident::Ident,
     sql::{Sql, fill},
 };
 
@@ -107,8 +108,10 @@ CREATE INDEX IF NOT EXISTS {p}outbox_id ON {p}outbox (id);
 
 -- Ids that callers brought; they outlive their messages.
 CREATE TABLE IF NOT EXISTS {p}known (
-    id  TEXT PRIMARY KEY
+    id           TEXT PRIMARY KEY,
+    enqueued_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {p}known_enqueued ON {p}known (enqueued_at);
 ";
 
 /// What stands in the new tables. `{origin}` and `{partitions}` are filled in.

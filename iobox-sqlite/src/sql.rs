@@ -5,7 +5,7 @@
 
 use iobox_core::store::State;
 
-use crate::Ident;
+use crate::ident::Ident;
 
 /// The clock of the database, in milliseconds; the view adds the shift that tests set.
 const NOW: &str = "(SELECT now FROM {p}clock)";
@@ -76,6 +76,7 @@ pub(crate) struct Sql {
     pub(crate) discard: String,
     pub(crate) progress: String,
     pub(crate) purge: String,
+    pub(crate) purge_ids: String,
 }
 
 impl Sql {
@@ -113,13 +114,13 @@ impl Sql {
             ),
             expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
-            // Those of the taker come first; an empty owner is one that nobody has and that is still
+            // With those of the taker; an empty owner is one that nobody has and that is still
             // abandoned.
             free: q(
-                "SELECT partition, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
+                "SELECT partition, epoch, owner IS NOT NULL, owner IS ?2 FROM {p}partition p \
                  WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM {p}instance i \
                  WHERE i.queue = p.queue AND i.id = p.owner AND i.id <> ?2) \
-                 ORDER BY owner IS NOT ?2, partition",
+                 ORDER BY partition",
             ),
             take: q("UPDATE {p}partition SET owner = ?3, epoch = epoch + 1 \
                  WHERE queue = ?1 AND partition = ?2 RETURNING epoch"),
@@ -197,7 +198,9 @@ impl Sql {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
             insert_content: q("INSERT INTO {p}content (seq, headers, payload) VALUES (?1, ?2, ?3)"),
             // The primary key of the ids that callers brought.
-            insert_id: q("INSERT INTO {p}known (id) VALUES (?1) ON CONFLICT DO NOTHING"),
+            insert_id: q(
+                "INSERT INTO {p}known (id, enqueued_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            ),
 
             // One partial index for each state that is not settled.
             count: open(
@@ -241,7 +244,8 @@ impl Sql {
             // Index settled.
             pick_published: q("SELECT seq, revision, key FROM {p}outbox \
                  INDEXED BY {p}outbox_settled \
-                 WHERE state IN (4, 5) AND settled_at >= ?1 AND state = 4 ORDER BY seq LIMIT ?2"),
+                 WHERE state IN (4, 5) AND settled_at BETWEEN ?1 AND ?2 AND state = 4 \
+                 ORDER BY seq LIMIT ?3"),
             // The primary key, from the newest row down.
             done_behind: q("SELECT seq, key FROM {p}outbox NOT INDEXED \
                  WHERE seq > ?1 AND state = 4 AND key IS NOT NULL ORDER BY seq DESC"),
@@ -264,6 +268,13 @@ impl Sql {
                 "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
                  INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1 \
                  ORDER BY settled_at LIMIT ?2)",
+            ),
+            // Index known_enqueued (enqueued_at), oldest first; index id for the messages.
+            purge_ids: q(
+                "DELETE FROM {p}known WHERE id IN (SELECT id FROM {p}known k \
+                 INDEXED BY {p}known_enqueued WHERE enqueued_at < {now} - ?1 AND NOT EXISTS \
+                 (SELECT 1 FROM {p}outbox o INDEXED BY {p}outbox_id WHERE o.id = k.id) \
+                 ORDER BY enqueued_at LIMIT ?2)",
             ),
         }
     }
@@ -315,6 +326,7 @@ impl Sql {
             &self.discard,
             &self.progress,
             &self.purge,
+            &self.purge_ids,
         ]
         .into_iter()
         .chain(&self.count)
@@ -385,6 +397,7 @@ mod tests {
             (&sql.front, false),
             (&sql.head, false),
             (&sql.purge, false),
+            (&sql.purge_ids, true),
         ] {
             let plan = plan(&conn, statement);
             assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");

@@ -31,6 +31,14 @@ pub(crate) fn stored(time: SystemTime) -> i64 {
         })
 }
 
+/// A time of day as it is stored, rounded down: nothing after it is meant.
+pub(crate) fn reached(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(-1, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +56,8 @@ mod tests {
         assert_eq!(stored(time_of_day(1_700_000_000_123)), 1_700_000_000_123);
         assert_eq!(time_of_day(-5), SystemTime::UNIX_EPOCH);
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(stored(before), 0);
+        assert_eq!((stored(before), reached(before)), (0, -1));
+        let between = SystemTime::UNIX_EPOCH + Duration::from_micros(1_500);
+        assert_eq!((stored(between), reached(between)), (2, 1));
     }
 }

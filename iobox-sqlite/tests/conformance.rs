@@ -1,6 +1,10 @@
 //! The conformance suite, run against the SQLite store.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use iobox_core::{
@@ -27,11 +31,11 @@ struct Open {
 impl Sqlite {
     fn empty(partitions: Partitions) -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let config = Config::new(folder.path().join("test.db")).partitions(partitions);
+        let store = open(&folder.path().join("test.db"), partitions);
         Self {
             folder,
             partitions,
-            store: Arc::new(SqliteStore::open(config).expect("a store")),
+            store,
         }
     }
 
@@ -46,9 +50,14 @@ impl Sqlite {
     }
 
     fn open(&self, partitions: Partitions) -> Arc<SqliteStore> {
-        let config = Config::new(self.path()).partitions(partitions);
-        Arc::new(SqliteStore::open(config).expect("a store"))
+        open(&self.path(), partitions)
     }
+}
+
+fn open(path: &Path, partitions: Partitions) -> Arc<SqliteStore> {
+    let config = Config::builder(path).partitions(partitions.count()).build();
+    let store = config.and_then(SqliteStore::open);
+    Arc::new(store.expect("a store"))
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 //! Run it with `DATABASE_URL=postgres://… cargo run -p orders_postgres`. It makes its tables in the
 //! schema that `IOBOX_SCHEMA` names, by default `orders_example`, and leaves them there.
 
-use std::{collections::HashMap, env, sync::Arc, time::Duration};
+use std::{collections::HashMap, env, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use iobox::{
@@ -16,7 +16,6 @@ use iobox::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
-use tokio::{sync::oneshot, time::timeout};
 
 /// How many accounts there are, each with this many orders.
 const ACCOUNTS: i32 = 5;
@@ -40,7 +39,7 @@ async fn main() -> Result<()> {
     // The outbox stands beside the business tables. Building the configuration checks that the
     // schema is a plain identifier, which the statements below rely on.
     let config = Config::builder().schema(&schema).build()?;
-    let store = Arc::new(PostgresStore::connect_url(&url, config).await?);
+    let store = PostgresStore::connect_url(&url, config).await?;
     store.migrate().await?;
     let pool = PgPool::connect(&url).await?;
     let accounts = format!("{schema}.accounts");
@@ -56,13 +55,11 @@ async fn main() -> Result<()> {
     let left = store.stats(&Queue::Outbox).await?.pending;
 
     let broker = MemoryBroker::new();
-    let publisher = Arc::new(broker.clone());
-    let relay = Relay::builder(Arc::clone(&store), publisher);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let relay = tokio::spawn(relay.build()?.run(async { drop(stopped.await) }));
+    let relay = Relay::builder(store.clone(), broker.clone());
+    let relay = relay.build()?.spawn();
 
     // One task for each order, all at once: the account's row lock puts those of an account in order.
-    let outbox = Outbox::new(Arc::clone(&store));
+    let outbox = Outbox::new(store.clone());
     let mut tasks = tokio::task::JoinSet::new();
     for order in 0..ACCOUNTS * ORDERS {
         let (pool, outbox, accounts) = (pool.clone(), outbox.clone(), accounts.clone());
@@ -73,17 +70,15 @@ async fn main() -> Result<()> {
         placed?.context("an order could not be placed")?;
     }
 
+    // Nobody enqueues any more: everything is published, or it takes too long.
+    relay.wait_until_empty(Duration::from_secs(30)).await?;
+    relay.drain().await.context("the relay failed")?;
     let expected = usize::try_from(ACCOUNTS * ORDERS)? + usize::try_from(left)?;
-    timeout(Duration::from_secs(30), broker.wait_for(expected))
-        .await
-        .with_context(|| {
-            format!(
-                "only {} of {expected} messages were published",
-                broker.len()
-            )
-        })?;
-    drop(stop);
-    relay.await?.context("the relay failed")?;
+    ensure!(
+        broker.len() == expected,
+        "{} of {expected} messages were published",
+        broker.len()
+    );
 
     let mut last: HashMap<i32, i32> = HashMap::new();
     for published in broker.read(0, broker.len()) {

@@ -60,7 +60,7 @@ impl Machine {
             .works
             .range((Bound::Excluded(served), Bound::Unbounded))
             .chain(self.works.range(..=served))
-            .filter(|(_, work)| ready(work))
+            .filter(|(partition, work)| ready(work) && !self.has_stragglers(**partition))
             .map(|(partition, _)| *partition)
             .collect();
         for partition in order {

@@ -1,6 +1,6 @@
 //! Leases: registering, renewing, acquiring, handing over, losing.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Bug, Command, Event, Machine, Time,
@@ -92,22 +92,19 @@ impl Machine {
 
     pub(super) fn acquire(&mut self) -> Command {
         self.member.acquiring = Some(self.member.id);
+        // What is being given back counts until the store has it back, unless it was granted again
+        // meanwhile.
         let releasing = self.releasing.iter().flatten();
-        let held = self
-            .works
-            .keys()
-            .copied()
-            .chain(
-                self.leaving
-                    .iter()
-                    .chain(releasing)
-                    .map(|grant| grant.partition),
-            )
+        let mut held: BTreeMap<_, _> = releasing
+            .chain(&self.leaving)
+            .map(|grant| (grant.partition, grant.epoch))
             .collect();
+        let works = self.works.iter();
+        held.extend(works.map(|(partition, work)| (*partition, work.epoch)));
         Command::Acquire(AcquireRequest {
             queue: self.settings.queue.clone(),
             instance: self.member.id,
-            held,
+            held: held.into_iter().collect(),
         })
     }
 
@@ -122,6 +119,8 @@ impl Machine {
             Ok(Acquired::Share { share, granted }) => {
                 self.member.share = Some(share);
                 for grant in &granted {
+                    // Under its old epoch it can no longer be given back.
+                    self.leaving.retain(|old| old.partition != grant.partition);
                     if self.drain.is_some() || self.member.away {
                         self.leaving.push(*grant);
                         continue;
@@ -134,6 +133,7 @@ impl Machine {
                     self.lose(grant.partition);
                     self.works
                         .insert(grant.partition, Work::new(grant, cautious, now));
+                    self.await_stragglers(grant.partition, now);
                     self.poll_pause = self.settings.poll_min;
                     self.event(Event::Acquired {
                         partition: grant.partition,
@@ -198,16 +198,19 @@ impl Machine {
         let done: Vec<_> = self
             .works
             .iter()
-            .filter(|(_, work)| {
+            .filter(|(partition, work)| {
+                let quiet = work.is_quiet() && !self.has_stragglers(**partition);
                 work.handover
-                    .is_some_and(|deadline| deadline <= now || work.is_quiet() || forget)
+                    .is_some_and(|deadline| deadline <= now || quiet || forget)
             })
             .map(|(partition, work)| {
                 let grant = Grant {
                     partition: *partition,
                     epoch: work.epoch,
                     // Executions that did not end are as those of a dead owner.
-                    abandoned: work.cautious > 0 || work.busy > 0,
+                    abandoned: work.cautious > 0
+                        || work.busy > 0
+                        || self.has_stragglers(*partition),
                 };
                 (grant, work.busy)
             })
@@ -347,12 +350,16 @@ impl Machine {
         if let Some(drain) = &self.drain {
             // A registration that comes after the leave would stay until it expires.
             let registering = self.member.renewing.is_some() && !self.member.registered;
-            let quiet = self.works.is_empty() && self.member.acquiring.is_none() && !registering;
+            let quiet = self.works.is_empty()
+                && self.flights.is_empty()
+                && self.member.acquiring.is_none()
+                && !registering;
             return !drain.left && (quiet || drain.deadline <= now);
         }
         self.is_suspended(now)
             && self.member.registered
             && self.works.is_empty()
+            && self.flights.is_empty()
             && self.member.acquiring.is_none()
     }
 

@@ -30,6 +30,9 @@ pub struct Machine {
     pub(super) works: BTreeMap<Partition, Work>,
     /// Executions under way, also of partitions that were lost.
     pub(super) flights: BTreeMap<RunId, Flight>,
+    /// Partitions that were granted while executions of an earlier grant are under way, and until
+    /// when those are waited for.
+    pub(super) stragglers: BTreeMap<Partition, Time>,
     /// Fetches under way: the rows and bytes that each may bring.
     pub(super) fetches: BTreeMap<CallId, (usize, usize)>,
     pub(super) settles: BTreeMap<CallId, SettleCall>,
@@ -76,6 +79,7 @@ impl Machine {
             member: Member::new(id, now),
             works: BTreeMap::new(),
             flights: BTreeMap::new(),
+            stragglers: BTreeMap::new(),
             fetches: BTreeMap::new(),
             settles: BTreeMap::new(),
             leaving: Vec::new(),
@@ -260,6 +264,7 @@ impl Machine {
                 work.reconsider(seq, ungated);
             }
         }
+        self.expire_stragglers(now);
         self.expire_handovers(now);
         self.suspend(now);
     }
@@ -268,10 +273,16 @@ impl Machine {
     fn expire_at(&self) -> Option<Time> {
         let paused = self.paused.first().map(|(at, ..)| *at);
         let handover = self.works.values().filter_map(|work| work.handover).min();
-        [paused, handover, self.drain_at(), self.suspend_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            paused,
+            handover,
+            self.stragglers_at(),
+            self.drain_at(),
+            self.suspend_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 

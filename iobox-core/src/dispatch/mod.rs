@@ -13,7 +13,7 @@
 //! | `lease.rs`, `member.rs` | registration, renewal, shares, hand-over, loss |
 //! | `fetch.rs` | when to fetch, how much, and what to keep of a reply |
 //! | `held.rs`, `key.rs`, `work.rs` | rows in memory, the order of a key, a partition |
-//! | `execute.rs`, `solo.rs` | what runs next, and what runs alone |
+//! | `execute.rs`, `solo.rs`, `straggler.rs` | what runs next, what runs alone, what is waited for |
 //! | `judge.rs`, `retry.rs`, `breaker.rs` | from an outcome to a verdict |
 //! | `settle.rs` | batches of settlements and their replies |
 //! | `drain.rs` | the end |
@@ -36,6 +36,7 @@ mod retry;
 mod settings;
 mod settle;
 mod solo;
+mod straggler;
 mod time;
 mod work;
 

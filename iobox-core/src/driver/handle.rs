@@ -151,7 +151,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_same_machine_drives_handlers() {
         let store = MemoryStore::new(Partitions::new(2).unwrap());
-        let outbox = Outbox::new(Arc::new(store.clone()));
+        let outbox = Outbox::new(store.clone());
         let mut tx = store.begin();
         for (id, key) in [
             ("flaky", "a"),

@@ -37,11 +37,12 @@ fn select(table: &Table, selection: &Selection, states: &[State]) -> (Vec<(Parti
     let matches = |row: &Row| match selection {
         Selection::One(id) => row.message.id() == id,
         Selection::Matching(filter) => filter.matches(row),
-        Selection::PublishedSince(since) => {
-            let since = since
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default();
-            row.state == State::Done && row.settled_at.is_some_and(|at| at >= since)
+        Selection::PublishedSince { since, until } => {
+            let reached = |at: Duration| {
+                let at = SystemTime::UNIX_EPOCH + at;
+                at >= *since && until.is_none_or(|until| at <= until)
+            };
+            row.state == State::Done && row.settled_at.is_some_and(reached)
         }
     };
     let mut places: Vec<_> = table
@@ -139,8 +140,16 @@ impl Admin for MemoryStore {
         };
         let mut table = self.table();
         let (places, more) = select(&table, selection, states);
+        let until = match selection {
+            // Nothing is settled while the table is held: up to now is everything.
+            Selection::PublishedSince { until, .. } => {
+                until.or_else(|| SystemTime::UNIX_EPOCH.checked_add(self.now()))
+            }
+            _ => None,
+        };
         let mut replayed = Replayed {
             more,
+            until,
             ..Replayed::default()
         };
         for place in &places {
@@ -223,7 +232,10 @@ impl Admin for MemoryStore {
 
     async fn purge(&self, _: &Queue, retention: Duration, limit: u32) -> Result<u64> {
         let now = self.now();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut table = self.table();
+        // Ids first, so that an id outlives its message until the next purge at least.
+        table.forget_ids(now.saturating_sub(retention), limit);
         let mut old: Vec<_> = table
             .rows()
             .filter(|row| matches!(row.state, State::Done | State::Discarded))
@@ -231,7 +243,7 @@ impl Admin for MemoryStore {
             .filter(|(settled, ..)| *settled + retention < now)
             .collect();
         old.sort_unstable();
-        old.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        old.truncate(limit);
         for (_, partition, seq) in &old {
             table.remove((*partition, *seq));
         }

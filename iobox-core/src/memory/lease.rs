@@ -49,15 +49,19 @@ impl Table {
         let reclaims = !self.has(Bug::LeaseNeverReclaimed);
         let mut granted = Vec::new();
         let lost = |slot: &Slot, partition: &Partition| {
-            slot.owner == Some(request.instance) && !request.held.contains(partition)
+            slot.owner == Some(request.instance)
+                && !request.held.contains(&(*partition, slot.epoch))
         };
-        let mut room = share.saturating_sub(request.held.len());
+        let slots = self.slots.values();
+        let owned = slots.filter(|slot| slot.owner == Some(request.instance));
+        let mut room = share.saturating_sub(owned.count());
         for (partition, slot) in &mut self.slots {
             let free = slot
                 .owner
                 .is_none_or(|owner| reclaims && !self.members.contains_key(&owner));
-            if lost(slot, partition) || (free && room > 0) {
-                room = room.saturating_sub(1);
+            let again = lost(slot, partition);
+            if again || (free && room > 0) {
+                room -= usize::from(!again);
                 let abandoned = slot.abandoned || slot.owner.is_some();
                 slot.abandoned = abandoned;
                 slot.owner = Some(request.instance);

@@ -47,8 +47,8 @@ pub(super) struct Table {
     open: BTreeSet<Place>,
     /// Rows that block their key.
     blockers: BTreeMap<(Partition, OrderingKey), BTreeSet<Seq>>,
-    /// Ids that callers brought, and every id for lookups.
-    ids: HashMap<MessageId, Place>,
+    /// Where the message of each id is or was, and when it was enqueued.
+    ids: HashMap<MessageId, (Place, Duration)>,
     pub(super) slots: BTreeMap<Partition, Slot>,
     pub(super) members: BTreeMap<InstanceId, Member>,
     pub(super) next_seq: i64,
@@ -82,14 +82,31 @@ impl Table {
     }
 
     pub(super) fn place_of(&self, id: &MessageId) -> Option<Place> {
-        self.ids.get(id).copied()
+        self.ids.get(id).map(|(place, _)| *place)
     }
 
     pub(super) fn insert(&mut self, row: Row) {
         let place = (row.partition, row.seq);
-        self.ids.insert(row.message.id().clone(), place);
+        self.ids
+            .insert(row.message.id().clone(), (place, row.enqueued_at));
         self.index(&row);
         self.rows.insert(place, row);
+    }
+
+    /// Forgets ids that were enqueued before `time` and whose messages are gone, at most `limit`,
+    /// oldest first.
+    pub(super) fn forget_ids(&mut self, time: Duration, limit: usize) {
+        let gone = |place: &Place| !self.rows.contains_key(place);
+        let mut old: Vec<_> = self
+            .ids
+            .iter()
+            .filter(|(_, (place, at))| *at < time && gone(place))
+            .map(|(id, (place, at))| (*at, *place, id.clone()))
+            .collect();
+        old.sort_unstable();
+        for (_, _, id) in old.into_iter().take(limit) {
+            self.ids.remove(&id);
+        }
     }
 
     pub(super) fn remove(&mut self, place: Place) {

@@ -7,7 +7,8 @@ use crate::Result;
 
 /// The ordering key of a message: 1 to 255 bytes of UTF-8 without control characters.
 ///
-/// `Debug` hides the text, since keys are often account numbers or names of customers.
+/// `Debug` hides the text, since keys are often account numbers or names of customers; `Display`
+/// shows it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderingKey(Arc<str>);
 
@@ -34,6 +35,18 @@ impl OrderingKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for OrderingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for OrderingKey {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 

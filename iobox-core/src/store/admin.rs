@@ -48,6 +48,10 @@ pub trait Admin: Send + Sync + fmt::Debug {
 
     /// Removes done and discarded messages that were settled longer ago than `retention`, at most
     /// `limit`. Returns how many.
+    ///
+    /// Before that it forgets ids that callers brought: those of messages that an earlier purge
+    /// removed and that were enqueued longer ago than `retention`, at most `limit`. Until then a
+    /// message with such an id is a [`Duplicate`](crate::store::Enqueued::Duplicate).
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64>;
 }
 
@@ -143,6 +147,14 @@ pub struct Stats {
     pub instances: Vec<InstanceStats>,
 }
 
+impl Stats {
+    /// How many messages have not come to their end: pending, retrying and waiting.
+    #[must_use]
+    pub const fn unsettled(&self) -> u64 {
+        self.pending + self.retrying + self.waiting
+    }
+}
+
 /// Who works a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionStats {
@@ -206,8 +218,22 @@ pub enum Selection {
     One(MessageId),
     /// Those that match. For a replay without states: the dead ones.
     Matching(Filter),
-    /// Those that were published since this time by the store's clock: for a broker that forgot.
-    PublishedSince(SystemTime),
+    /// Those that were published in a span of time by the store's clock: for a broker that forgot.
+    PublishedSince {
+        /// At this time or later.
+        since: SystemTime,
+        /// At this time or before; `None` means the time of the call. What a replay puts back is
+        /// published again, later than that.
+        until: Option<SystemTime>,
+    },
+}
+
+impl Selection {
+    /// Those that were published at `since` or later, up to the time of the call.
+    #[must_use]
+    pub const fn published_since(since: SystemTime) -> Self {
+        Self::PublishedSince { since, until: None }
+    }
 }
 
 /// A message as a person sees it.
@@ -286,8 +312,40 @@ pub struct Replayed {
     /// How many of them come after later messages of their key that are done already: consumers see
     /// them out of order.
     pub out_of_order: u64,
-    /// Whether more match than one call takes; call again.
+    /// Whether more match than one call takes; call again, with [`rest`](Self::rest).
     pub more: bool,
+    /// The end of the span of a [`Selection::PublishedSince`], by the store's clock.
+    pub until: Option<SystemTime>,
+}
+
+impl Replayed {
+    /// What to call with again, or `None` when nothing more matches.
+    ///
+    /// The span of [`Selection::PublishedSince`] ends where it ended in the first call, so that what
+    /// is published again meanwhile does not match again. A selection by filter stays as it is: with
+    /// the states dead or done it matches again what came back to them since.
+    ///
+    /// ```no_run
+    /// # use iobox_core::{Result, queue::Queue, store::{Admin, Selection}};
+    /// # async fn repair(store: &dyn Admin, since: std::time::SystemTime) -> Result<()> {
+    /// let mut next = Some(Selection::published_since(since));
+    /// while let Some(selection) = next {
+    ///     let replayed = store.replay(&Queue::Outbox, &selection, false).await?;
+    ///     next = replayed.rest(selection);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn rest(&self, selection: Selection) -> Option<Selection> {
+        self.more.then(|| match selection {
+            Selection::PublishedSince { since, until } => Selection::PublishedSince {
+                since,
+                until: until.or(self.until),
+            },
+            other => other,
+        })
+    }
 }
 
 /// How far a replay got.

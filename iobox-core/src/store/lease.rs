@@ -71,10 +71,12 @@ pub struct AcquireRequest {
     pub queue: Queue,
     /// The taker, which must be registered and not expired.
     pub instance: InstanceId,
-    /// The partitions that the taker knows to hold. One that the store has under the taker's name
-    /// and that is missing here was granted by a call whose reply was lost: the taker gets it again
-    /// under a higher epoch, also beyond his share, so that he can hand it over properly.
-    pub held: Vec<Partition>,
+    /// The partitions that the taker knows to hold, each once, with the epoch that it knows. One that
+    /// the store has under the taker's name and that is missing here, or has another epoch here, was
+    /// granted by a call whose reply was lost or which took effect late: the taker gets it again
+    /// under a higher epoch, as abandoned, before all others and also beyond its share, so that it
+    /// can work it, or hand it over properly.
+    pub held: Vec<(Partition, Epoch)>,
 }
 
 /// What an acquisition brought.

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    AcquireRequest, Acquired, Admin, Discarded, Entry, FetchRequest, Fetched, Filter, Page,
-    ReleaseRequest, RenewRequest, Renewed, ReplayId, ReplayProgress, Replayed, Selection, Settled,
-    Settlement, Signal, Stats, Store, StoreInfo, WakeUp,
+    AcquireRequest, Acquired, Admin, Discarded, Enqueue, Enqueued, Entry, FetchRequest, Fetched,
+    Filter, Page, ReleaseRequest, RenewRequest, Renewed, ReplayId, ReplayProgress, Replayed,
+    Selection, Settled, Settlement, Signal, Stats, Store, StoreInfo, WakeUp,
 };
-use crate::{Result, message::MessageId, queue::Queue};
+use crate::{
+    Result,
+    message::{Draft, MessageId},
+    queue::Queue,
+};
 
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -47,6 +51,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn wake_up(&self) -> Option<Arc<dyn WakeUp>> {
         (**self).wake_up()
+    }
+}
+
+#[async_trait]
+impl<S: Enqueue + ?Sized> Enqueue for Arc<S> {
+    type Tx = S::Tx;
+
+    async fn enqueue(&self, tx: &mut Self::Tx, drafts: &[Draft]) -> Result<Vec<Enqueued>> {
+        (**self).enqueue(tx, drafts).await
     }
 }
 

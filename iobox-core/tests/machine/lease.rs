@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
-    rig::{Kind, Rig, ms, ok, settings},
+    rig::{Kind, Rig, lost, ms, ok, settings},
     store::Store,
 };
 
@@ -175,6 +175,88 @@ fn an_acquisition_whose_reply_was_lost_strands_nothing() {
     rig.run(ms(3_000));
     assert_eq!(owned(&rig), [0, 1, 2, 3]);
     assert_eq!(rig.store.count(State::Done), 40);
+}
+
+#[test]
+fn an_acquisition_that_takes_effect_late_costs_no_second_execution() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.insert(Kind::Acquire);
+    rig.step();
+    let late = rig.held_back(Kind::Acquire);
+    rig.reply(lost(&late));
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(1_000));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    // It arrives after all: the epochs of the store are not those of the machine.
+    rig.effect(&late);
+    rig.run(ms(2_500));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    rig.script(|_| Some(ok()));
+    rig.store.enqueue(0, "m0", "", rig.now);
+    rig.run(ms(2_000));
+    assert_eq!(
+        rig.ran,
+        ["m0"],
+        "executed under an epoch that can be settled"
+    );
+    assert_eq!(rig.store.row("m0").state, State::Done);
+}
+
+#[test]
+fn a_message_that_is_in_flight_when_its_partition_is_granted_again_ends_before_it_runs_again() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.insert(Kind::Acquire);
+    rig.step();
+    let late = rig.held_back(Kind::Acquire);
+    rig.reply(lost(&late));
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(1_000));
+    rig.store.enqueue(0, "a0", "a", rig.now);
+    rig.store.enqueue(0, "a1", "a", rig.now);
+    rig.store.enqueue(1, "b0", "b", rig.now);
+    rig.run(ms(1_000));
+    assert_eq!(rig.in_flight(), ["a0", "b0"]);
+    rig.effect(&late);
+    rig.outcome("b0", ok());
+    rig.run(ms(2_500));
+    // The other partition goes on; this one waits for what it has in flight.
+    assert_eq!(rig.in_flight(), ["a0", "b0"]);
+    assert_eq!(rig.ran, ["a0", "b0", "b0"]);
+    rig.outcome("a0", ok());
+    rig.run(ms(100));
+    assert_eq!(
+        rig.ran,
+        ["a0", "b0", "b0", "a0"],
+        "recorded under the new epoch"
+    );
+    rig.outcome("a0", ok());
+    rig.run(ms(100));
+    assert_eq!(rig.in_flight(), ["a1", "b0"]);
+}
+
+#[test]
+fn a_partition_that_is_granted_again_while_it_is_given_back_is_given_back_after_all() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.extend([Kind::Acquire, Kind::Release]);
+    rig.step();
+    let late = rig.held_back(Kind::Acquire);
+    rig.reply(lost(&late));
+    rig.run(ms(1_000));
+    rig.answer(Kind::Acquire);
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    // Somebody joins: two partitions are to be given back, under epochs that are the past.
+    let until = Duration::from_secs(100_000);
+    rig.store.members.insert(other(1), (ms(1), until));
+    rig.run(ms(1_500));
+    rig.answer(Kind::Acquire);
+    assert_eq!(owned(&rig), [0, 1]);
+    rig.effect(&late);
+    rig.let_go(Kind::Acquire);
+    rig.let_go(Kind::Release);
+    rig.run(ms(20_000));
+    assert_eq!(owned(&rig), [0, 1]);
+    let free = rig.store.owners.values();
+    assert_eq!(free.filter(|(owner, _)| owner.is_none()).count(), 2);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::{
     world::World,
 };
 
-fn run(plan: Plan, settings: Settings) {
+fn run(plan: Plan, mut settings: Settings) {
+    settings.settles = 1 + usize::try_from(plan.seed % 3).unwrap();
     let mut world = World::new(plan, settings);
     let over = world.run(Duration::from_secs(300));
     assert!(over, "left: {:#?}", world.left());

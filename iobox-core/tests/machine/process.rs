@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use iobox_core::dispatch::{Machine, RunId, Time};
+use iobox_core::{
+    dispatch::{Machine, RunId, Time},
+    partition::Partition,
+    store::Acquired,
+};
 
 use crate::{
     plan::Act,
-    rig::ms,
+    rig::{Reply, ms},
     world::{Ending, Job, World},
 };
 
@@ -52,19 +56,27 @@ impl World {
 
     fn crash(&mut self, index: usize) {
         if self.nodes[index].machine.take().is_some() {
-            // Whoever ran alone is taken for the cause.
-            let rows = self
-                .store
-                .rows
-                .values()
-                .filter(|row| row.suspect && row.crashes > 0);
-            self.watch
-                .may_die
-                .extend(rows.map(|row| row.id().to_owned()));
+            self.blame(|_| true);
             self.watch.ended(index);
             self.nodes[index].life += 1;
             self.nodes[index].draining = None;
             self.schedule(self.now + ms(100), Job::Start(index));
+        }
+    }
+
+    /// Whoever ran alone is taken for the cause.
+    fn blame(&mut self, place: impl Fn(Partition) -> bool) {
+        let rows = self.store.rows.values();
+        let alone = rows.filter(|row| row.suspect && row.crashes > 0 && place(row.partition));
+        let ids = alone.map(|row| row.id().to_owned());
+        self.watch.may_die.extend(ids);
+    }
+
+    /// A call takes effect and nobody hears of it. An acquisition takes partitions from their owner
+    /// as a death does, even if the owner is the taker itself.
+    pub(crate) fn suspect(&mut self, reply: &Reply) {
+        if let Reply::Acquired(Ok(Acquired::Share { granted, .. })) = reply {
+            self.blame(|partition| granted.iter().any(|grant| grant.partition == partition));
         }
     }
 

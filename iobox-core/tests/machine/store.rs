@@ -88,6 +88,12 @@ impl Store {
             .is_some_and(|(owner, current)| owner.is_some() && *current == epoch.0)
     }
 
+    pub(crate) fn is_owner(&self, partition: Partition, instance: InstanceId) -> bool {
+        self.owners
+            .get(&partition)
+            .is_some_and(|(owner, _)| *owner == Some(instance))
+    }
+
     /// The first row of each key of a partition that later ones must wait for.
     fn blockers(&self, partition: Partition) -> BTreeMap<&OrderingKey, Seq> {
         let mut first = BTreeMap::new();
@@ -144,21 +150,14 @@ impl Store {
         let (all, live) = (self.owners.len(), ranked.len());
         let share = all / live + usize::from(rank < all % live);
         let mut granted = Vec::new();
-        let lost = |partition: &Partition, owner: Option<InstanceId>| {
-            owner == Some(me) && !request.held.contains(partition)
-        };
-        let order = {
-            let (mine, other): (Vec<_>, Vec<_>) = self
-                .owners
-                .iter()
-                .map(|(partition, (owner, _))| (*partition, *owner))
-                .partition(|(partition, owner)| lost(partition, *owner));
-            [mine, other].concat()
-        };
-        for (partition, owner) in order {
+        let own = self.owners.values();
+        let own = own.filter(|(owner, _)| *owner == Some(me)).count();
+        let mut room = share.saturating_sub(own);
+        for (partition, (owner, epoch)) in self.owners.clone() {
             let free = owner.is_none_or(|owner| !self.members.contains_key(&owner));
-            let room = granted.len() + request.held.len() < share;
-            if lost(&partition, owner) || (free && room) {
+            let lost = owner == Some(me) && !request.held.contains(&(partition, Epoch(epoch)));
+            if lost || (free && room > 0) {
+                room -= usize::from(!lost);
                 if owner.is_some() {
                     self.abandoned.insert(partition);
                 }

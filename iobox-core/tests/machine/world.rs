@@ -249,12 +249,6 @@ impl World {
                 self.schedule(given_up, Job::Answer(index, life, lost(&command)));
                 self.schedule(self.now + ms(out), Job::Effect(index, life, command, None));
             }
-            // An acquisition that takes effect after a later one would raise epochs behind the back of
-            // its own instance, which learns it at its next settle only: not simulated.
-            CallFault::Late(_) if matches!(command, Command::Acquire(_)) => {
-                self.schedule(given_up, Job::Answer(index, life, lost(&command)));
-                self.schedule(self.now, Job::Effect(index, life, command, None));
-            }
             CallFault::Late(by) => {
                 self.schedule(given_up, Job::Answer(index, life, lost(&command)));
                 self.schedule(given_up + ms(by), Job::Late(command));
@@ -342,8 +336,9 @@ impl World {
             Job::Effect(index, life, command, answer) => {
                 let now = self.store_time();
                 let reply = effect(&mut self.store, &command, now);
-                if let Some(at) = answer {
-                    self.schedule(at, Job::Answer(index, life, reply));
+                match answer {
+                    Some(at) => self.schedule(at, Job::Answer(index, life, reply)),
+                    None => self.suspect(&reply),
                 }
                 Vec::new()
             }

@@ -98,8 +98,8 @@ limit $3
     };
 }
 
-/// Done rows that were settled since a time: `$1` states, `$2` microseconds since 1970, `$3` the
-/// most rows, by seq. By the index `message_settled`.
+/// Done rows that were settled in a span of time: `$1` states, `$2` and `$3` its ends in microseconds
+/// since 1970, `$4` the most rows, by seq. By the index `message_settled`.
 macro_rules! settled_since {
     () => {
         "
@@ -107,8 +107,9 @@ select m.partition, m.seq, m.state, m.revision, m.key
 from {message} as m
 where m.state = 4 and m.state = any ($1::smallint[])
   and m.settled_at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
+  and m.settled_at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'
 order by m.seq
-limit $3
+limit $4
 "
     };
 }
@@ -241,6 +242,9 @@ with old as materialized (
 delete from {id} as known using old where known.id = old.id
 ";
 
+/// The time by the clock of the store, in microseconds since 1970.
+const NOW: &str = "select (extract(epoch from {clock}()) * 1000000)::bigint";
+
 /// The statements for one way to select rows.
 #[derive(Debug)]
 pub(crate) struct SelectionSql {
@@ -261,6 +265,7 @@ impl SelectionSql {
 #[derive(Debug)]
 pub(crate) struct AdminSql {
     pub(crate) meta: Statement,
+    pub(crate) now: Statement,
     pub(crate) counts: Statement,
     pub(crate) partitions: Statement,
     pub(crate) instances: Statement,
@@ -270,7 +275,7 @@ pub(crate) struct AdminSql {
     pub(crate) one: SelectionSql,
     /// States, partitions, topic, key, after, limit, dry.
     pub(crate) matching: SelectionSql,
-    /// States, microseconds, limit, dry.
+    /// States, microseconds, microseconds, limit, dry.
     pub(crate) settled_since: SelectionSql,
     pub(crate) progress: Statement,
     pub(crate) purge: Statement,
@@ -286,6 +291,7 @@ impl AdminSql {
     pub(super) fn new(names: &Names) -> Self {
         Self {
             meta: Statement::new(names, META),
+            now: Statement::new(names, NOW),
             counts: Statement::new(names, COUNTS),
             partitions: Statement::new(names, PARTITIONS),
             instances: Statement::new(names, INSTANCES),
@@ -293,7 +299,7 @@ impl AdminSql {
             get: Statement::new(names, GET),
             one: SelectionSql::new(names, with_id!(), "$3", "$4"),
             matching: SelectionSql::new(names, matching!(), "$6", "$7"),
-            settled_since: SelectionSql::new(names, settled_since!(), "$3", "$4"),
+            settled_since: SelectionSql::new(names, settled_since!(), "$4", "$5"),
             progress: Statement::new(names, PROGRESS),
             purge: Statement::new(names, PURGE),
             purge_ids: Statement::new(names, PURGE_IDS),

@@ -19,14 +19,15 @@ set expires = {clock}() + $3::bigint * interval '1 microsecond', in_flight = $4
 where i.queue = $1 and i.id = $2::uuid
 ";
 
-/// Takes free partitions. `$1` queue, `$2` instance, `$3` the partitions it knows to hold.
+/// Takes free partitions. `$1` queue, `$2` instance, `$3` the partitions it knows to hold, `$4` their
+/// epochs.
 ///
 /// The taker's own row is locked FOR KEY SHARE, so that nobody deletes it meanwhile; a renewal may
 /// pass. Expired rows are deleted unless somebody holds them. Partitions are locked in order with
 /// SKIP LOCKED, so that this never waits for a settle or for another taker. The epoch of the
 /// snapshot is compared with the locked row: a partition that somebody took after the snapshot is
 /// not free, though the snapshot does not show its new owner's row. What was granted to the taker by
-/// a call whose reply was lost comes first, and beyond his share. The nil UUID is an owner without a
+/// a call whose reply was lost, or which took effect late, comes first, and beyond its share. The nil UUID is an owner without a
 /// row: nobody has the partition, and it is still abandoned.
 ///
 /// The tables have one row for each partition and instance; all reads are by their primary keys.
@@ -54,28 +55,35 @@ with now as materialized (
   from {instance} as i
   where i.queue = $1 and i.id not in (select id from gone)
 ), due as materialized (
-  select p.total / l.live + case when l.rank < p.total % l.live then 1 else 0 end as share
+  select p.total / l.live + case when l.rank < p.total % l.live then 1 else 0 end as share, p.own
   from live as l
   join me on me.id = l.id
-  cross join (select count(*) as total from {partition} as p where p.queue = $1) as p
+  cross join (
+    select count(*) as total, count(*) filter (where p.owner = $2::uuid) as own
+    from {partition} as p where p.queue = $1
+  ) as p
 ), free as materialized (
   select p.partition, p.epoch, p.owner is not distinct from $2::uuid as lost
   from {partition} as p
   where p.queue = $1 and (
     p.owner is null
     or p.owner not in (select id from live)
-    or (p.owner = $2::uuid and p.partition <> all ($3::smallint[]))
+    or (p.owner = $2::uuid and (p.partition, p.epoch) not in (
+      select * from unnest($3::smallint[], $4::bigint[])
+    ))
   )
+), room as materialized (
+  select d.share, greatest(d.share - d.own, 0) as more,
+    (select count(*) from free as f where f.lost) as lost,
+    (select count(*) from free as f where not f.lost) as free
+  from due as d
 ), locked as materialized (
   select p.partition, p.owner is not null as abandoned
   from {partition} as p
   join free as f on f.partition = p.partition and f.epoch = p.epoch
   where p.queue = $1
   order by p.owner is distinct from $2::uuid, p.partition
-  limit (select greatest(
-    coalesce(max(share), 0) - cardinality($3::smallint[]),
-    (select count(*) from free as f where f.lost)
-  ) from due)
+  limit (select coalesce(max(r.lost + r.more), 0) from room as r)
   for update of p skip locked
 ), taken as (
   update {partition} as p set epoch = p.epoch + 1, owner = $2::uuid
@@ -83,9 +91,8 @@ with now as materialized (
   where p.queue = $1 and p.partition = l.partition
   returning p.partition, p.epoch, l.abandoned
 )
-select d.share, t.partition, t.epoch, t.abandoned,
-  d.share > cardinality($3::smallint[]) and exists (select from free) as missed
-from due as d left join taken as t on true
+select r.share, t.partition, t.epoch, t.abandoned, r.lost > 0 or least(r.more, r.free) > 0 as missed
+from room as r left join taken as t on true
 order by t.partition
 ";
 

@@ -1,6 +1,6 @@
 //! The names: schema, tables, and the lock and the channel that are derived from them.
 
-use crate::{Config, Ident};
+use crate::{Config, ident::Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
 const OBJECTS: [&str; 9] = [

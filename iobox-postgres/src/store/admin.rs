@@ -1,6 +1,6 @@
 //! Administration: looking at messages, putting them back, closing them, removing old ones.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use iobox_core::{
@@ -87,10 +87,25 @@ impl Admin for PostgresStore {
             Selection::Matching(filter) if filter.states.is_empty() => &[State::Dead],
             _ => &REPLAYABLE,
         };
-        let query = self.selection(selection, states, |sql| &sql.replay, dry_run);
+        let until = match selection {
+            Selection::PublishedSince { until, .. } => Some(match until {
+                Some(until) => *until,
+                None => self.time().await?,
+            }),
+            _ => None,
+        };
+        let bounded = match selection {
+            Selection::PublishedSince { since, .. } => &Selection::PublishedSince {
+                since: *since,
+                until,
+            },
+            other => other,
+        };
+        let query = self.selection(bounded, states, |sql| &sql.replay, dry_run);
         let row = self.one(query).await?;
         self.signal.wake();
         Ok(Replayed {
+            until,
             replay: get::<Option<i64>>(&row, 0)?.map(ReplayId),
             count: number(&row, 1)?,
             out_of_order: number(&row, 2)?,
@@ -144,6 +159,12 @@ impl Admin for PostgresStore {
 }
 
 impl PostgresStore {
+    /// The time by the clock of the store.
+    async fn time(&self) -> Result<SystemTime> {
+        let row = self.one(self.sql.admin.now.query()).await?;
+        Ok(SystemTime::UNIX_EPOCH + duration(get(&row, 0)?))
+    }
+
     async fn all(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         query
             .fetch_all(&self.admin_pool)

@@ -30,17 +30,18 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 ///
 /// It has connections of its own ([`Config::connections_max`] at most) and never touches the
 /// caller's but to enqueue. Every call may be dropped: it is one autocommitted statement, done or
-/// not done.
+/// not done. Clones are the same store.
+#[derive(Clone)]
 pub struct PostgresStore {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) connector: Connector,
     pub(super) sql: Arc<Sql>,
     pub(super) pool: PgPool,
     pub(super) admin_pool: PgPool,
     /// The connection that renews, so that a busy pool cannot delay a renewal.
-    pub(super) renewals: Mutex<Option<PgConnection>>,
-    pub(super) info: OnceCell<StoreInfo>,
-    pub(super) sweeps: Sweeps,
+    pub(super) renewals: Arc<Mutex<Option<PgConnection>>>,
+    pub(super) info: Arc<OnceCell<StoreInfo>>,
+    pub(super) sweeps: Arc<Sweeps>,
     pub(super) signal: Signal,
     pub(super) wake_up: Option<DatabaseWakeUp>,
 }
@@ -62,15 +63,15 @@ impl PostgresStore {
             sql: Arc::new(Sql::new(&names)),
             pool: connector.pool(&config),
             admin_pool: connector.admin_pool(&config),
-            renewals: Mutex::new(None),
-            info: OnceCell::new(),
-            sweeps: Sweeps::default(),
+            renewals: Arc::default(),
+            info: Arc::default(),
+            sweeps: Arc::default(),
             signal: Signal::new(),
             wake_up: config
                 .wake_up
                 .then(|| DatabaseWakeUp::new(connector.clone(), &names)),
             connector,
-            config,
+            config: Arc::new(config),
         };
         let connection = store.connector.connect().await?;
         connection
@@ -104,7 +105,7 @@ impl PostgresStore {
 
     /// Its configuration.
     #[must_use]
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 

@@ -69,11 +69,10 @@ impl PostgresStore {
     }
 
     async fn acquire_once(&self, request: &AcquireRequest) -> Result<(Acquired, bool)> {
-        let held: Vec<i16> = request
-            .held
-            .iter()
-            .map(|partition| i16::from(partition.number()))
-            .collect();
+        let held = request.held.iter();
+        let (held, epochs): (Vec<i16>, Vec<i64>) = held
+            .map(|(partition, epoch)| (i16::from(partition.number()), epoch.0))
+            .unzip();
         let rows = self
             .sql
             .lease
@@ -82,6 +81,7 @@ impl PostgresStore {
             .bind(name(&request.queue)?)
             .bind(request.instance.to_string())
             .bind(held)
+            .bind(epochs)
             .fetch_all(&self.pool)
             .await
             .map_err(|source| from_sqlx("acquiring", source))?;

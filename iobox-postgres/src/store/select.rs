@@ -37,10 +37,11 @@ impl PostgresStore {
                 .bind(i64::MIN)
                 .bind(limit)
                 .bind(dry_run),
-            Selection::PublishedSince(since) => pick(&admin.settled_since)
+            Selection::PublishedSince { since, until } => pick(&admin.settled_since)
                 .query()
                 .bind(codes(allowed))
                 .bind(since_epoch(*since))
+                .bind(until.map_or(i64::MAX / 2, since_epoch))
                 .bind(limit)
                 .bind(dry_run),
             // A kind of selection that this version does not know selects nothing.

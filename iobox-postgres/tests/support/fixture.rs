@@ -155,7 +155,11 @@ impl Owner {
             .acquire(&AcquireRequest {
                 queue: Queue::Outbox,
                 instance: self.instance,
-                held: self.granted.iter().map(|grant| grant.partition).collect(),
+                held: self
+                    .granted
+                    .iter()
+                    .map(|grant| (grant.partition, grant.epoch))
+                    .collect(),
             })
             .await
             .expect("acquire");

@@ -19,7 +19,13 @@ use super::{
     pick::{matching, out_of_order, pick},
     stats::stats,
 };
-use crate::{error::Failure, gate::Urgency, migrate, row, sql::Sql, time::delay_ms};
+use crate::{
+    error::Failure,
+    gate::Urgency,
+    migrate, row,
+    sql::Sql,
+    time::{delay_ms, time_of_day},
+};
 
 /// The most rows that a purge removes in one transaction, so that it holds the write lock briefly.
 const PURGE_MAX: u32 = 1_000;
@@ -115,12 +121,28 @@ impl Admin for SqliteStore {
         Ok(discarded)
     }
 
-    /// Removes old messages; see [`Admin::purge`].
+    /// Removes old messages and ids; see [`Admin::purge`].
     ///
     /// Removes 1,000 in a transaction. A failure leaves those removed that earlier ones of them
     /// removed.
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64> {
-        let mut purged = 0_u64;
+        // Ids first, so that an id outlives its message until the next purge at least.
+        self.remove(queue, |sql| &sql.purge_ids, retention, limit)
+            .await?;
+        self.remove(queue, |sql| &sql.purge, retention, limit).await
+    }
+}
+
+impl SqliteStore {
+    /// Runs a statement of a purge, 1,000 rows in a transaction. Returns how many it removed.
+    async fn remove(
+        &self,
+        queue: &Queue,
+        statement: fn(&Sql) -> &str,
+        retention: Duration,
+        limit: u32,
+    ) -> Result<u64> {
+        let mut all = 0_u64;
         let mut left = limit;
         while left > 0 {
             let batch = left.min(PURGE_MAX);
@@ -128,18 +150,18 @@ impl Admin for SqliteStore {
                 .administer(queue, move |conn, inner| {
                     inner.gate.write(Urgency::Normal, conn, |tx| {
                         Ok(tx
-                            .prepare_cached(&inner.sql.purge)?
+                            .prepare_cached(statement(&inner.sql))?
                             .execute(params![delay_ms(retention), batch])?)
                     })
                 })
                 .await?;
-            purged += u64::try_from(removed).unwrap_or(u64::MAX);
+            all += u64::try_from(removed).unwrap_or(u64::MAX);
             if removed < usize::try_from(batch).unwrap_or(usize::MAX) {
                 break;
             }
             left -= batch;
         }
-        Ok(purged)
+        Ok(all)
     }
 }
 
@@ -155,8 +177,19 @@ fn replay(
     };
     let sql = &inner.sql;
     let snapshot = conn.transaction()?;
+    let mut until = None;
+    if let Selection::PublishedSince { until: given, .. } = selection {
+        // Nothing that the snapshot shows is settled later.
+        let now = || {
+            snapshot
+                .prepare_cached(&sql.now)?
+                .query_one([], |row| row.get(0))
+        };
+        until = Some(given.map_or_else(|| now().map(time_of_day), Ok)?);
+    }
     let (picks, more) = pick(&snapshot, sql, selection, states)?;
     let mut replayed = Replayed {
+        until,
         replay: None,
         count: u64::try_from(picks.len()).unwrap_or(u64::MAX),
         out_of_order: out_of_order(&snapshot, sql, &picks)?,

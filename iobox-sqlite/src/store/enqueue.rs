@@ -70,7 +70,7 @@ impl Inner {
         for sealed in sealed {
             let message = sealed.message;
             let id = message.id().clone();
-            if !sealed.generated && insert_id.execute([id.as_str()])? == 0 {
+            if !sealed.generated && insert_id.execute(params![id.as_str(), meta.now])? == 0 {
                 results.push(Enqueued::Duplicate(id));
                 continue;
             }

@@ -62,11 +62,11 @@ impl SqliteStore {
     /// [`verify`](Self::verify) and by [`Store::open`].
     ///
     /// # Errors
-    /// [`Invalid`](iobox_core::ErrorKind::Invalid) for a setting that breaks its bound, for SQLite
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid) for a database in memory, for SQLite
     /// older than 3.51.3, and for a file that cannot be switched to write-ahead logging;
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when the file cannot be opened.
     pub fn open(config: Config) -> Result<Self> {
-        config.check()?;
+        config.check_path()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 sql: Arc::new(Sql::new(&config.prefix)),
@@ -122,6 +122,7 @@ impl SqliteStore {
     }
 
     /// The configuration that the store was opened with.
+    #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }

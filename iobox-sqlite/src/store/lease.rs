@@ -58,21 +58,25 @@ pub(super) fn acquire(
     let all = usize::from(partitions.count());
     let live = members.len().max(1);
     let share = all / live + usize::from(rank < all % live);
-    let room = share.saturating_sub(request.held.len());
-    // What the store has under the taker's name and the taker does not know of was granted by a
-    // call whose reply was lost.
-    let known: HashSet<u8> = request.held.iter().map(|held| held.number()).collect();
-    let free = conn
+    let held = request.held.iter();
+    let known: HashSet<(u8, i64)> = held.map(|(one, epoch)| (one.number(), epoch.0)).collect();
+    let slots = conn
         .prepare_cached(&sql.free)?
         .query_map(params![queue, taker], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
-        .filter(|slot| !matches!(slot, Ok((partition, ..)) if known.contains(partition)))
-        .collect::<rusqlite::Result<Vec<(u8, bool, bool)>>>()?;
-    let lost = free.iter().filter(|(.., own)| *own).count();
+        .collect::<rusqlite::Result<Vec<(u8, i64, bool, bool)>>>()?;
+    let (own, free): (Vec<_>, Vec<_>) = slots.into_iter().partition(|(.., own)| *own);
+    let room = share.saturating_sub(own.len());
+    // What the store has under the taker's name and the taker does not know under this epoch was
+    // granted by a call whose reply was lost, or which took effect late.
+    let lost = own
+        .into_iter()
+        .filter(|(partition, epoch, ..)| !known.contains(&(*partition, *epoch)));
+    let slots = lost.chain(free.into_iter().take(room));
     let mut take = conn.prepare_cached(&sql.take)?;
-    let mut granted = Vec::with_capacity(room.max(lost));
-    for (partition, abandoned, _) in free.into_iter().take(room.max(lost)) {
+    let mut granted = Vec::new();
+    for (partition, _, abandoned, _) in slots {
         granted.push(Grant {
             partition: Partition::new(partition),
             epoch: Epoch(take.query_row(params![queue, partition, taker], |row| row.get(0))?),

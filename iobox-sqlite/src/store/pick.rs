@@ -12,7 +12,7 @@ use crate::{
     error::Failure,
     row,
     sql::{OPEN, Sql},
-    time::stored,
+    time::{reached, stored},
 };
 
 /// The most rows that one replay or discard changes.
@@ -42,10 +42,10 @@ pub(super) fn pick(
             params![id.as_str(), mask(states)],
             Pick::read,
         )?,
-        Selection::PublishedSince(since) if states.contains(&State::Done) => rows(
+        Selection::PublishedSince { since, until } if states.contains(&State::Done) => rows(
             conn,
             &sql.pick_published,
-            params![stored(*since), limit],
+            params![stored(*since), until.map_or(i64::MAX, reached), limit],
             Pick::read,
         )?,
         Selection::Matching(filter) => {

@@ -118,7 +118,7 @@ fn run_when_started_as_a_child() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let store = open(Config::new(path));
+        let store = open(Config::builder(path));
         match role.split_once(' ') {
             Some((_, count)) => enqueue_many(&store, &name, count.parse().expect("a count")).await,
             None if role == "migrate" => {

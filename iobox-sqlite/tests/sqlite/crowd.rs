@@ -1,6 +1,6 @@
 //! Crowds: many rows of one key, in the way of the others.
 
-use iobox_core::{message::OrderingKey, partition::Partitions};
+use iobox_core::message::OrderingKey;
 use iobox_testkit::suite::support::{Instance, aside_count};
 
 use super::fixture::{File, open};
@@ -19,7 +19,7 @@ fn crowd(file: &File, state: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_set_aside_in_parts_until_the_rows_behind_it_come() {
     let file = File::new();
-    let store = open(file.config().partitions(Partitions::new(1).expect("one")));
+    let store = open(file.config().partitions(1));
     store.migrate().await.expect("migrate");
     crowd(&file, 0);
     let one = Instance::owner(&store).await;
@@ -47,7 +47,7 @@ async fn a_crowd_is_set_aside_in_parts_until_the_rows_behind_it_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_waiting_rows_are_passed_over_and_released_in_parts() {
     let file = File::new();
-    let store = open(file.config().partitions(Partitions::new(1).expect("one")));
+    let store = open(file.config().partitions(1));
     store.migrate().await.expect("migrate");
     crowd(&file, 2);
     // The key is halted by its first row.

@@ -40,7 +40,7 @@ async fn a_connection_of_the_callers_own_enqueues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_of_core_writes_through_the_store() {
     let (_file, store) = migrated().await;
-    let outbox: Outbox<SqliteStore> = Outbox::new(Arc::clone(&store));
+    let outbox = Outbox::new(SqliteStore::clone(&store));
     let mut tx = store.begin().await.expect("begin");
     let enqueued = outbox.enqueue(&mut tx, Draft::new("a", "1")).await;
     assert_eq!(enqueued.expect("enqueue").len(), 1);

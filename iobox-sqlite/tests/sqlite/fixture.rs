@@ -12,7 +12,7 @@ use iobox_core::{
     queue::Queue,
     store::{Admin, Enqueued, Filter, Page, State},
 };
-use iobox_sqlite::{Config, Failure, SqliteStore, rusqlite::Connection};
+use iobox_sqlite::{Config, ConfigBuilder, Failure, SqliteStore, rusqlite::Connection};
 use tempfile::TempDir;
 
 /// A folder that is removed at the end, with one database file.
@@ -31,8 +31,8 @@ impl File {
         self.folder.path().join("test.db")
     }
 
-    pub(crate) fn config(&self) -> Config {
-        Config::new(self.path())
+    pub(crate) fn config(&self) -> ConfigBuilder {
+        Config::builder(self.path())
     }
 
     /// A connection of the application's own.
@@ -64,7 +64,8 @@ pub(crate) fn connect(path: &Path) -> Connection {
     conn
 }
 
-pub(crate) fn open(config: Config) -> Arc<SqliteStore> {
+pub(crate) fn open(config: ConfigBuilder) -> Arc<SqliteStore> {
+    let config = config.build().expect("a configuration");
     Arc::new(SqliteStore::open(config).expect("a store"))
 }
 

@@ -1,7 +1,7 @@
 //! Migrations of one file: repeated, concurrent, newer than the program, exported.
 
-use iobox_core::{ErrorKind, message::Draft, partition::Partitions, queue::Queue, store::Store};
-use iobox_sqlite::{Config, Ident, SqliteStore, migration_sql};
+use iobox_core::{ErrorKind, message::Draft, queue::Queue, store::Store};
+use iobox_sqlite::{Config, SqliteStore, migration_sql};
 
 use super::fixture::{File, enqueue, migrated, open, try_enqueue};
 
@@ -51,8 +51,7 @@ async fn tables_of_a_newer_program_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_number_of_partitions_is_refused() {
     let (file, _store) = migrated().await;
-    let eight = Partitions::new(8).expect("a power of two");
-    let store = open(file.config().partitions(eight));
+    let store = open(file.config().partitions(8));
     for error in [
         store.open(&Queue::Outbox).await.expect_err("a misfit"),
         store.migrate().await.expect_err("a misfit"),
@@ -70,7 +69,7 @@ async fn another_number_of_partitions_is_refused() {
 async fn the_exported_migration_makes_the_same_tables() {
     let (file, _store) = migrated().await;
     let (by_hand, other) = (File::new(), File::new());
-    let export = migration_sql(&by_hand.config());
+    let export = migration_sql(&by_hand.config().build().expect("a configuration"));
     by_hand.edit(&export);
     by_hand.edit(&export);
     other.edit(&export);
@@ -110,8 +109,7 @@ async fn verify_finds_an_index_that_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_prefixes_in_one_file_are_two_outboxes() {
     let (file, store) = migrated().await;
-    let prefix = Ident::new("billing_").expect("a prefix");
-    let billing = open(file.config().prefix(prefix));
+    let billing = open(file.config().table_prefix("billing_"));
     billing.migrate().await.expect("migrate");
     enqueue(&store, vec![Draft::new("a", "1").id("same")]).await;
     enqueue(&billing, vec![Draft::new("a", "1").id("same")]).await;
@@ -130,7 +128,7 @@ async fn what_is_no_database_is_refused() {
         "a text of some length that is no database at all",
     )
     .expect("a file");
-    let error = SqliteStore::open(file.config()).expect_err("no database");
+    let error = SqliteStore::open(Config::new(file.path())).expect_err("no database");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     let nowhere = SqliteStore::open(Config::new(file.path().join("no/such/folder.db")));
     assert_eq!(

@@ -119,7 +119,7 @@ pub async fn nothing_is_discarded_by_mistake<H: Harness>() {
     let before = states(store).await;
     for selection in [
         Selection::One(MessageId::new("nobody").expect("a valid id")),
-        Selection::PublishedSince(SystemTime::UNIX_EPOCH),
+        Selection::published_since(SystemTime::UNIX_EPOCH),
     ] {
         let discarded = store.discard(&Queue::Outbox, &selection, false).await;
         assert_eq!(discarded.expect("discard"), Discarded::default());

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::{
     Harness, OpenTransaction,
     support::{
-        Instance, LATER, done, enqueue, enqueue_results, entries, keyed, labels, partitions, plain,
-        purge, state,
+        Instance, LATER, dead, done, enqueue, enqueue_results, entries, keyed, labels, partitions,
+        plain, purge, state,
     },
 };
 
@@ -108,6 +108,51 @@ pub async fn an_id_outlives_its_message<H: Harness>() {
     assert_eq!(purge(store, Duration::ZERO, 10).await, 1);
     assert!(enqueue_results(&harness, &again).await[0].is_duplicate());
     assert!(entries(store).await.is_empty());
+}
+
+/// A purge forgets the ids of messages that an earlier purge removed, once they are old, at most as
+/// many as it is told to.
+pub async fn an_id_is_forgotten_after_its_message<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    let labels = ["x", "y", "z"];
+    let drafts = labels.map(|label| plain(label).id(label));
+    enqueue(&harness, &drafts).await;
+    one.apply_all(&one.fetch().await.pending, &done()).await;
+    harness.advance(LATER * 2).await;
+    let store = harness.store().as_ref();
+    assert_eq!(purge(store, LATER, 10).await, 3, "the messages go first");
+    let known = async || {
+        let mut open = harness.begin().await.expect("begin");
+        let results = open.enqueue(&drafts).await.expect("enqueue");
+        open.rollback().await.expect("rollback");
+        results.iter().filter(|one| one.is_duplicate()).count()
+    };
+    assert_eq!(known().await, 3);
+    assert_eq!(purge(store, LATER * 3, 10).await, 0);
+    assert_eq!(known().await, 3, "they are not old enough");
+    assert_eq!(purge(store, LATER, 2).await, 0);
+    assert_eq!(known().await, 1, "two were forgotten");
+    assert_eq!(purge(store, LATER, 2).await, 0);
+    assert_eq!(known().await, 0);
+    let again = enqueue_results(&harness, &drafts).await;
+    assert!(again.iter().all(|one| !one.is_duplicate()));
+}
+
+/// An id is kept as long as its message is there, however old both are.
+pub async fn an_id_stays_as_long_as_its_message<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    let drafts = ["open", "dead"].map(|label| plain(label).id(label));
+    enqueue(&harness, &drafts).await;
+    one.apply(&one.fetch().await.pending[1], dead(true)).await;
+    harness.advance(LATER).await;
+    let store = harness.store().as_ref();
+    for _ in 0..3 {
+        assert_eq!(purge(store, Duration::ZERO, 10).await, 0);
+    }
+    let again = enqueue_results(&harness, &drafts).await;
+    assert!(again.iter().all(Enqueued::is_duplicate));
 }
 
 /// Ids are compared byte by byte.

@@ -165,6 +165,63 @@ pub async fn a_grant_whose_reply_was_lost_is_nobody_elses<H: Harness>() {
     assert_eq!(two.acquire().await, (2, vec![]));
 }
 
+/// An acquisition that takes effect late, after its instance asked again, raises epochs that the
+/// instance does not know: it gets its partitions again under epochs that it knows, as abandoned.
+pub async fn an_epoch_that_the_owner_does_not_know_is_granted_again<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let raised = one.acquire_late().await;
+    assert_eq!(raised.len(), 4);
+    let (share, granted) = one.acquire().await;
+    assert_eq!((share, granted.len()), (4, 4));
+    for grant in granted {
+        let raised = raised.iter().find(|old| old.partition == grant.partition);
+        assert!(
+            raised.is_some_and(|old| grant.epoch > old.epoch),
+            "{grant:?}"
+        );
+        assert!(grant.abandoned, "{grant:?}");
+    }
+    let known = one.held.clone();
+    assert_eq!(one.acquire().await, (4, vec![]), "now it knows them");
+    one.release_all().await;
+    let mut two = Instance::register(harness.store()).await;
+    assert_eq!(two.acquire().await.1.len(), 2, "it could give them back");
+    assert!(two.held.iter().all(|(one, epoch)| *epoch > known[one]));
+}
+
+/// Partitions under epochs that their owner does not know come back to it beyond its share too, so
+/// that it can hand them over.
+pub async fn an_unknown_epoch_is_granted_again_beyond_the_share<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    one.acquire_late().await;
+    let mut two = Instance::register(harness.store()).await;
+    assert_eq!(two.acquire().await, (2, vec![]), "they are not free");
+    let (share, granted) = one.acquire().await;
+    assert_eq!((share, granted.len()), (2, 4));
+    one.release(&[Partition::new(2), Partition::new(3)]).await;
+    let (_, granted) = two.acquire().await;
+    let taken: Vec<u8> = granted.iter().map(|g| g.partition.number()).collect();
+    assert_eq!(taken, [2, 3]);
+}
+
+/// A partition that is granted again counts once: the rest of the share is filled beside it.
+pub async fn a_partition_granted_again_counts_once<H: Harness>() {
+    let harness = H::fresh(partitions(8)).await;
+    let mut one = Instance::owner(harness.store()).await;
+    let mut two = Instance::register(harness.store()).await;
+    assert_eq!(two.acquire().await.0, 4);
+    one.release(&[0, 1, 2, 3, 4, 5].map(Partition::new)).await;
+    let last = Partition::new(7);
+    one.held.insert(last, Epoch(one.held[&last].0 - 1));
+    let (share, granted) = one.acquire().await;
+    assert_eq!(share, 4);
+    let mut taken: Vec<u8> = granted.iter().map(|g| g.partition.number()).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [0, 1, 7]);
+}
+
 /// However instances race, no two ever get one partition under the same epoch.
 pub async fn racing_instances_never_share_an_epoch<H: Harness>() {
     const TASKS: usize = 8;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use iobox_core::{
     message::{Draft, MessageId, Topic},
     queue::Queue,
-    store::{Admin, Filter, ReplayId, ReplayProgress, Replayed, Selection, Settlement, State},
+    store::{
+        Admin, Filter, ReplayId, ReplayProgress, Replayed, Selection, Settlement, State, Store,
+    },
 };
 
 use super::{
@@ -157,12 +159,74 @@ pub async fn a_replay_since_a_time_takes_what_was_published_then<H: Harness>() {
     one.apply(&one.fetch().await.pending[0], dead(true)).await;
     let store = harness.store().as_ref();
     let since = entry(store, &ids[1]).await.settled_at.expect("it is done");
-    let selection = Selection::PublishedSince(since);
+    let selection = Selection::published_since(since);
     let replayed = store.replay(&Queue::Outbox, &selection, false).await;
     assert_eq!(replayed.expect("replay").count, 2);
     let (done, dead, open) = (State::Done, State::Dead, State::Pending);
     assert_eq!(states(store).await, [done, open, open, dead, open]);
     assert_eq!(labels(&one.fetch().await), ["b", "c", "open"]);
+}
+
+/// A replay of what was published since a time ends there where its first call ended: what is
+/// published again meanwhile does not match again.
+pub async fn a_replay_since_a_time_meets_its_own_messages_no_second_time<H: Harness>() {
+    const MESSAGES: usize = 10_001;
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    let drafts: Vec<_> = (0..MESSAGES).map(plain).collect();
+    for chunk in drafts.chunks(5_000) {
+        enqueue(&harness, chunk).await;
+    }
+    publish_all(&one).await;
+    let store = harness.store().as_ref();
+    let since = entries(store).await[0].settled_at.expect("it is done");
+    let all = Selection::published_since(since);
+    let dry = store.replay(&Queue::Outbox, &all, true).await;
+    assert!(
+        dry.expect("replay").until >= Some(since),
+        "a dry run says it too"
+    );
+    let mut counts = Vec::new();
+    let mut next = Some(all);
+    while let Some(selection) = next {
+        let replayed = store.replay(&Queue::Outbox, &selection, false).await;
+        let replayed = replayed.expect("replay");
+        counts.push(replayed.count);
+        assert!(counts.len() <= 3, "it goes round: {counts:?}");
+        // The relay is faster than whoever calls.
+        harness.advance(Duration::from_secs(1)).await;
+        publish_all(&one).await;
+        next = replayed.rest(selection);
+    }
+    assert_eq!(counts, [10_000, 1]);
+}
+
+/// The ends of a span of time belong to it.
+pub async fn a_replay_of_a_span_takes_what_lies_in_it<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    for label in ["a", "b", "c", "d"] {
+        enqueue(&harness, &[plain(label)]).await;
+        one.apply(&one.one().await, done()).await;
+        harness.advance(Duration::from_secs(60)).await;
+    }
+    let store = harness.store().as_ref();
+    let listed = entries(store).await;
+    let settled = |at: usize| listed[at].settled_at.expect("it is done");
+    let span = Selection::PublishedSince {
+        since: settled(1),
+        until: Some(settled(2)),
+    };
+    let replayed = store.replay(&Queue::Outbox, &span, false).await;
+    let replayed = replayed.expect("replay");
+    assert_eq!((replayed.count, replayed.until), (2, Some(settled(2))));
+    assert_eq!(labels(&one.fetch().await), ["b", "c"]);
+    let turned = Selection::PublishedSince {
+        since: settled(3),
+        until: Some(settled(0)),
+    };
+    let replayed = store.replay(&Queue::Outbox, &turned, false).await;
+    assert_eq!(replayed.expect("replay").count, 0);
 }
 
 /// A dry run changes nothing, has no number, and counts what the replay would do.
@@ -336,6 +400,17 @@ pub async fn one_call_takes_ten_thousand_messages<H: Harness>() {
         assert_eq!((replayed.count, replayed.more), (count, more));
         let expected = [State::Pending, State::Discarded][usize::from(more)];
         assert_eq!(state(store, &last).await, expected);
+    }
+}
+
+/// Settles everything that is due as done.
+async fn publish_all<S: Store>(one: &Instance<S>) {
+    loop {
+        let rows = one.fetch().await.pending;
+        if rows.is_empty() {
+            return;
+        }
+        one.apply_all(&rows, &done()).await;
     }
 }
 

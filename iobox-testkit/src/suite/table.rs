@@ -30,6 +30,9 @@ macro_rules! __store_table {
                 a_repeated_acquisition_takes_nothing_twice
                 a_grant_whose_reply_was_lost_is_granted_again
                 a_grant_whose_reply_was_lost_is_nobody_elses
+                an_epoch_that_the_owner_does_not_know_is_granted_again
+                an_unknown_epoch_is_granted_again_beyond_the_share
+                a_partition_granted_again_counts_once
                 racing_instances_never_share_an_epoch
             }
             share {
@@ -207,6 +210,8 @@ macro_rules! __store_table {
                 a_replay_with_states_takes_those
                 a_replay_keeps_to_its_filter
                 a_replay_since_a_time_takes_what_was_published_then
+                a_replay_since_a_time_meets_its_own_messages_no_second_time
+                a_replay_of_a_span_takes_what_lies_in_it
                 a_dry_run_replays_nothing
                 a_replay_counts_what_comes_out_of_order
                 replayed_messages_come_in_their_old_order
@@ -248,6 +253,8 @@ macro_rules! __store_table {
                 a_duplicate_poisons_nothing
                 a_rolled_back_id_is_free
                 an_id_outlives_its_message
+                an_id_is_forgotten_after_its_message
+                an_id_stays_as_long_as_its_message
                 ids_are_compared_byte_by_byte
                 an_id_of_two_open_transactions_is_written_once
                 an_id_of_a_transaction_that_rolls_back_is_new

@@ -110,9 +110,21 @@ async fn through(database: Database) {
     }
 }
 
-/// The same checker with a publisher that reports before the broker has the messages.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publisher_that_reports_too_early_is_caught() {
+async fn postgres_with_settle_before_ack_is_caught() {
+    let _alone = ALONE.lock().await;
+    caught(Database::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_with_settle_before_ack_is_caught() {
+    let _alone = ALONE.lock().await;
+    caught(Database::sqlite().await).await;
+}
+
+/// The same checker with a publisher that reports before the broker has the messages, so that they
+/// are settled too early. It is killed in between.
+async fn caught(database: Database) {
     const LATE: [&str; 8] = [
         "--batch",
         "100",
@@ -123,18 +135,18 @@ async fn a_publisher_that_reports_too_early_is_caught() {
         "--report-before-append",
         "3900",
     ];
-    let _alone = ALONE.lock().await;
-    let database = Arc::new(Database::sqlite().await);
+    let started = Instant::now();
+    let database = Arc::new(database);
     database.open_accounts(KEYS).await;
-    let writers = Writers::start(&database, KEYS, 2_000, u64::MAX);
-    until(LONG, "all transactions", async || writers.are_done()).await;
+    let writers = Writers::start(&database, KEYS, messages(), u64::MAX);
+    until(limit(), "all transactions", async || writers.are_done()).await;
     writers.finish().await;
     let history = database.history().await;
     let mut liar = Relay::start(&database, "liar", &LATE);
     let early: usize = liar.line("REPORTED").await.parse().expect("a number");
     assert!(early > 0);
     until(LONG, "a settled message", async || {
-        database.stats().await.pending < history.len() as u64
+        database.stats().await.unsettled() < history.len() as u64
     })
     .await;
     liar.kill();
@@ -142,7 +154,16 @@ async fn a_publisher_that_reports_too_early_is_caught() {
     database.drained().await;
     honest.stop().await;
     let report = check(&history, &log::read(&database.log()));
-    println!("{} of {} messages lost", report.lost.len(), history.len());
+    println!(
+        "settle before ack: {} of {} messages lost, {} duplicates, after {:.1?}",
+        report.lost.len(),
+        history.len(),
+        report.duplicates,
+        started.elapsed()
+    );
     assert!(!report.lost.is_empty());
     assert!(report.phantom.is_empty());
+    if let Some(database) = Arc::into_inner(database) {
+        database.remove().await;
+    }
 }

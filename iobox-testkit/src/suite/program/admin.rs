@@ -30,7 +30,7 @@ impl<H: Harness> Program<H> {
                 };
                 let taken = done.iter().filter(|one| one.settled_at >= Some(since));
                 (
-                    Selection::PublishedSince(since),
+                    Selection::published_since(since),
                     taken.map(|one| one.seq).collect(),
                 )
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fastrand::Rng;
 use iobox_core::{
     partition::{Partition, Partitions},
-    store::{Revision, Seq, Settlement},
+    store::{Grant, Renewed, Revision, Seq, Settlement},
 };
 
 use super::log::Log;
@@ -70,10 +70,11 @@ impl<H: Harness> Program<H> {
             70..74 => self.repeat().await,
             74..80 => self.advance().await,
             80..84 => self.take_over().await,
-            84..86 => self.haunt().await,
+            84 | 85 => self.haunt().await,
             86..91 => self.replay().await,
             91..95 => self.discard().await,
-            95..98 => self.purge().await,
+            95..97 => self.purge().await,
+            97 => self.raise().await,
             _ => self.corrupt().await,
         }
     }
@@ -170,6 +171,24 @@ impl<H: Harness> Program<H> {
         let mut ghost = std::mem::replace(&mut self.owner, heir);
         ghost.held = before;
         self.ghosts.push(ghost);
+    }
+
+    /// Lets an acquisition of the owner take effect late: nothing is the owner's under the epochs that
+    /// it knows, until it asks again.
+    pub(super) async fn raise(&mut self) {
+        self.log.note(format_args!("late acquisition"));
+        let alive = self.owner.renewal(false).await;
+        assert_eq!(alive, Renewed::Alive, "nobody has deleted it");
+        let raised = self.owner.acquire_late().await;
+        let old = self.owner.held.clone();
+        assert_eq!(raised.len(), old.len(), "all that it holds");
+        if let Some(settlement) = self.settlement(&old) {
+            self.send(vec![settlement], false).await;
+        }
+        let (_, granted) = self.owner.acquire().await;
+        assert_eq!(granted.len(), raised.len(), "it gets again what it holds");
+        let grew = |grant: &&Grant| raised.iter().any(|last| grant.epoch <= last.epoch);
+        assert!(!granted.iter().any(|grant| grew(&grant)), "{granted:?}");
     }
 
     /// Lets an instance that lost its partitions settle and sweep.

@@ -86,7 +86,11 @@ impl<S: Store> Instance<S> {
         let request = AcquireRequest {
             queue: Queue::Outbox,
             instance: self.id,
-            held: self.held.keys().copied().collect(),
+            held: self
+                .held
+                .iter()
+                .map(|(one, epoch)| (*one, *epoch))
+                .collect(),
         };
         let acquired = self.store.acquire(&request).await.expect("acquire");
         if let Acquired::Share { granted, .. } = &acquired {
@@ -94,6 +98,20 @@ impl<S: Store> Instance<S> {
             self.held.extend(grants);
         }
         acquired
+    }
+
+    /// Lets an acquisition take effect that was sent when the instance held nothing, and whose reply
+    /// comes too late for it. Returns what was granted, of which the instance does not know.
+    pub async fn acquire_late(&self) -> Vec<Grant> {
+        let request = AcquireRequest {
+            queue: Queue::Outbox,
+            instance: self.id,
+            held: Vec::new(),
+        };
+        match self.store.acquire(&request).await.expect("acquire") {
+            Acquired::Share { granted, .. } => granted,
+            Acquired::Gone => panic!("an instance that is alive is told that it is gone"),
+        }
     }
 
     /// Asks for partitions; the instance must be alive. Returns its share and what it got now.

@@ -318,18 +318,12 @@ fn messages(plan: &Plan, lasts: &[i64]) -> Vec<(Option<String>, i64, Draft)> {
     messages
 }
 
-async fn write_postgres(
-    store: &Arc<PostgresStore>,
-    pool: &PgPool,
-    plan: Plan,
-) -> anyhow::Result<()> {
+async fn write_postgres(store: &PostgresStore, pool: &PgPool, plan: Plan) -> anyhow::Result<()> {
     let mut tx = pool.begin().await?;
     let lasts = add(&mut tx, &plan.keys).await?;
     let messages = messages(&plan, &lasts);
     let drafts: Vec<Draft> = messages.iter().map(|(_, _, draft)| draft.clone()).collect();
-    let enqueued = Outbox::new(Arc::clone(store))
-        .enqueue(&mut tx, drafts)
-        .await?;
+    let enqueued = Outbox::new(store.clone()).enqueue(&mut tx, drafts).await?;
     let ids: Vec<&str> = enqueued.iter().map(|new| new.id().as_str()).collect();
     let keys: Vec<Option<&str>> = messages.iter().map(|(key, ..)| key.as_deref()).collect();
     let positions: Vec<i64> = messages.iter().map(|(_, position, _)| *position).collect();
