@@ -9,6 +9,8 @@ mod enqueue;
 mod fetch;
 mod lease;
 mod names;
+#[cfg(test)]
+mod plan;
 mod settle;
 mod waiting;
 mod wake;
