@@ -64,8 +64,13 @@ fn cases(sql: &Sql) -> Vec<Case<'_>> {
         ("settle.done", &sql.settle.done, &[KEY]),
         ("settle.any", &sql.settle.any, &[KEY]),
         ("fetch.fetch", &sql.fetch.fetch, &[PENDING, DUE, BLOCKER]),
-        ("fetch.release", &sql.fetch.release, &[BLOCKER, KEY]),
-        ("fetch.sweep", &sql.fetch.sweep, &[BLOCKER]),
+        (
+            "waiting.set_aside",
+            &sql.waiting.set_aside,
+            &[PENDING, DUE, BLOCKER],
+        ),
+        ("waiting.release", &sql.waiting.release, &[BLOCKER, KEY]),
+        ("waiting.sweep", &sql.waiting.sweep, &[BLOCKER]),
     ]
 }
 
