@@ -28,6 +28,7 @@
 //! is killed.
 
 mod account;
+mod cable;
 mod children;
 mod cluster;
 #[cfg(feature = "containers")]
@@ -40,6 +41,7 @@ mod process;
 mod programs;
 mod schema;
 
+pub use cable::Cable;
 pub use children::{ChildProcess, adopt_orphans, children, reap};
 pub use postgres::{
     Origin, POSTGRES_IMAGE, POSTGRES_PRIVATE, POSTGRES_URL, Postgres, PostgresBuilder,
