@@ -30,6 +30,7 @@
 //! is killed.
 
 mod account;
+mod cable;
 mod children;
 mod cluster;
 #[cfg(feature = "containers")]
@@ -46,6 +47,7 @@ mod programs;
 mod schema;
 mod server;
 
+pub use cable::Cable;
 pub use children::{ChildProcess, adopt_orphans, children, reap};
 pub use nats::{NATS_IMAGE, NATS_PRIVATE, NATS_URL, Nats, NatsBuilder};
 pub use postgres::{POSTGRES_IMAGE, POSTGRES_PRIVATE, POSTGRES_URL, Postgres, PostgresBuilder};
