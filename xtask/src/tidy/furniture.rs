@@ -13,6 +13,12 @@ pub(crate) const STORES: [&str; 2] = ["iobox-postgres", "iobox-sqlite"];
 /// What a store has in its `src`, as a file or as a folder.
 const STORE_ROOMS: [&str; 7] = ["config", "store", "sql", "row", "wake", "migrate", "error"];
 
+/// The adapters that are brokers.
+pub(crate) const BROKERS: [&str; 1] = ["iobox-nats"];
+
+/// What a broker has in its `src`, as a file or as a folder.
+const BROKER_ROOMS: [&str; 5] = ["config", "publisher", "wire", "probe", "error"];
+
 /// What the root has.
 const PAGES: [&str; 4] = [
     "README.md",
@@ -21,19 +27,27 @@ const PAGES: [&str; 4] = [
     "CHANGELOG.md",
 ];
 
+/// Each adapter, what it is, and the rooms of its kind.
+fn adapters() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
+    let stores = STORES.map(|name| (name, "store", &STORE_ROOMS[..]));
+    let brokers = BROKERS.map(|name| (name, "broker", &BROKER_ROOMS[..]));
+    stores.into_iter().chain(brokers)
+}
+
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for store in STORES {
-        let store = Path::new(store);
-        for room in STORE_ROOMS {
-            let file = store.join("src").join(room).with_extension("rs");
-            if !tree.has(&file) && !tree.has(store.join("src").join(room).join("mod.rs")) {
-                let message = "every store has this room: add it, as a file or as a folder";
+    for (adapter, kind, rooms) in adapters() {
+        let adapter = Path::new(adapter);
+        for room in rooms {
+            let file = adapter.join("src").join(room).with_extension("rs");
+            if !tree.has(&file) && !tree.has(adapter.join("src").join(room).join("mod.rs")) {
+                let message =
+                    format!("every {kind} has this room: add it, as a file or as a folder");
                 findings.push(Finding::new(&file, 1, message));
             }
         }
-        let suite = store.join("tests/conformance.rs");
-        if !tree.has(&suite) && !tree.has(store.join("tests/conformance/main.rs")) {
+        let suite = adapter.join("tests/conformance.rs");
+        if !tree.has(&suite) && !tree.has(adapter.join("tests/conformance/main.rs")) {
             findings.push(Finding::new(
                 &suite,
                 1,
@@ -55,18 +69,15 @@ mod tests {
     use crate::tidy::tree::made::findings;
 
     fn complete() -> Vec<String> {
-        let rooms = |store: &str| {
-            STORE_ROOMS
-                .map(|room| format!("{store}/src/{room}.rs"))
-                .to_vec()
-        };
-        let suites = STORES.map(|store| format!("{store}/tests/conformance.rs"));
-        let pages = PAGES.map(str::to_owned);
-        STORES
-            .into_iter()
-            .flat_map(rooms)
+        let rooms = adapters().flat_map(|(adapter, _, rooms)| {
+            rooms
+                .iter()
+                .map(move |room| format!("{adapter}/src/{room}.rs"))
+        });
+        let suites = adapters().map(|(adapter, ..)| format!("{adapter}/tests/conformance.rs"));
+        rooms
             .chain(suites)
-            .chain(pages)
+            .chain(PAGES.map(str::to_owned))
             .collect()
     }
 
