@@ -17,6 +17,11 @@ pub use iobox_nats as nats;
 #[doc(inline)]
 pub use iobox_postgres as postgres;
 
+/// The Redis Streams publisher.
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use iobox_redis as redis;
+
 /// The SQLite store.
 #[cfg(feature = "sqlite")]
 #[doc(inline)]

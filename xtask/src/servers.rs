@@ -3,12 +3,13 @@
 use std::fmt;
 
 use anyhow::Result;
-use iobox_testkit::servers::{Nats, Postgres, Server};
+use iobox_testkit::servers::{Nats, Postgres, Redis, Server};
 
 /// One server of each kind.
 pub(crate) struct Servers {
     postgres: Postgres,
     nats: Nats,
+    redis: Redis,
 }
 
 impl Servers {
@@ -17,6 +18,7 @@ impl Servers {
         Ok(Self {
             postgres: Postgres::find()?,
             nats: Nats::find()?,
+            redis: Redis::find()?,
         })
     }
 
@@ -25,6 +27,7 @@ impl Servers {
         Ok(Self {
             postgres: Postgres::builder().durable(true).find()?,
             nats: Nats::find()?,
+            redis: Redis::find()?,
         })
     }
 
@@ -38,7 +41,7 @@ impl Servers {
 
     /// Stops those that this process runs; one that it borrowed goes on.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let servers: [&mut Server; 2] = [&mut self.postgres, &mut self.nats];
+        let servers: [&mut Server; 3] = [&mut self.postgres, &mut self.nats, &mut self.redis];
         let mut stopped = Ok(());
         for server in servers {
             if server.pid().is_some() {
@@ -48,8 +51,8 @@ impl Servers {
         stopped
     }
 
-    fn all(&self) -> [&Server; 2] {
-        [&self.postgres, &self.nats]
+    fn all(&self) -> [&Server; 3] {
+        [&self.postgres, &self.nats, &self.redis]
     }
 }
 

@@ -19,9 +19,10 @@ const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
 
 /// Run all tests, with the servers that they need.
 ///
-/// Finds a Postgres and a NATS (the URLs in IOBOX_TEST_POSTGRES_URL and IOBOX_TEST_NATS_URL; the
-/// programs in PATH or the usual folders; containers, if built with `--features containers`; as
-/// root on Debian, the packages) and runs `cargo test` with them. What it started, it stops.
+/// Finds a Postgres, a NATS and a Redis (the URLs in IOBOX_TEST_POSTGRES_URL, IOBOX_TEST_NATS_URL
+/// and IOBOX_TEST_REDIS_URL; the programs in PATH or the usual folders; containers, if built with
+/// `--features containers`; as root on Debian, the packages) and runs `cargo test` with them. What
+/// it started, it stops.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Run only tests whose names contain one of these

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::finding::Finding;
-use super::furniture::{BROKERS, STORES};
+use super::furniture::{PUBLISHERS, STORES};
 use super::tree::Tree;
 use crate::cargo::cargo;
 
@@ -128,7 +128,7 @@ fn role(of: &Crate) -> Option<Role> {
         "iobox-testkit" => Some(Role::Testkit),
         "iobox" => Some(Role::Facade),
         "xtask" => Some(Role::Tool),
-        name if STORES.contains(&name) || BROKERS.contains(&name) => Some(Role::Adapter),
+        name if STORES.contains(&name) || PUBLISHERS.contains(&name) => Some(Role::Adapter),
         _ => {
             let outside = ["examples", "tests", "benches"];
             outside

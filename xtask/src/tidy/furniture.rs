@@ -13,11 +13,18 @@ pub(crate) const STORES: [&str; 2] = ["iobox-postgres", "iobox-sqlite"];
 /// What a store has in its `src`, as a file or as a folder.
 const STORE_ROOMS: [&str; 7] = ["config", "store", "sql", "row", "wake", "migrate", "error"];
 
-/// The adapters that are brokers.
-pub(crate) const BROKERS: [&str; 1] = ["iobox-nats"];
+/// The adapters that are publishers.
+pub(crate) const PUBLISHERS: [&str; 2] = ["iobox-nats", "iobox-redis"];
 
-/// What a broker has in its `src`, as a file or as a folder.
-const BROKER_ROOMS: [&str; 5] = ["config", "publisher", "wire", "probe", "error"];
+/// What a publisher has in its `src`, as a file or as a folder.
+const PUBLISHER_ROOMS: [&str; 4] = ["config", "publisher", "wire", "error"];
+
+/// Every adapter with its rooms.
+fn adapters() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let stores = STORES.map(|store| (store, STORE_ROOMS.as_slice()));
+    let publishers = PUBLISHERS.map(|publisher| (publisher, PUBLISHER_ROOMS.as_slice()));
+    stores.into_iter().chain(publishers)
+}
 
 /// What the root has.
 const PAGES: [&str; 4] = [
@@ -27,22 +34,15 @@ const PAGES: [&str; 4] = [
     "CHANGELOG.md",
 ];
 
-/// Each adapter, what it is, and the rooms of its kind.
-fn adapters() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
-    let stores = STORES.map(|name| (name, "store", &STORE_ROOMS[..]));
-    let brokers = BROKERS.map(|name| (name, "broker", &BROKER_ROOMS[..]));
-    stores.into_iter().chain(brokers)
-}
-
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (adapter, kind, rooms) in adapters() {
+    for (adapter, rooms) in adapters() {
         let adapter = Path::new(adapter);
         for room in rooms {
             let file = adapter.join("src").join(room).with_extension("rs");
             if !tree.has(&file) && !tree.has(adapter.join("src").join(room).join("mod.rs")) {
-                let message =
-                    format!("every {kind} has this room: add it, as a file or as a folder");
+                let message = "every adapter of its kind has this room: add it, as a file or as a \
+                               folder";
                 findings.push(Finding::new(&file, 1, message));
             }
         }
@@ -69,15 +69,16 @@ mod tests {
     use crate::tidy::tree::made::findings;
 
     fn complete() -> Vec<String> {
-        let rooms = adapters().flat_map(|(adapter, _, rooms)| {
-            rooms
-                .iter()
-                .map(move |room| format!("{adapter}/src/{room}.rs"))
-        });
-        let suites = adapters().map(|(adapter, ..)| format!("{adapter}/tests/conformance.rs"));
-        rooms
+        let rooms = |(adapter, rooms): (&str, &[&str])| {
+            let room = |room: &&str| format!("{adapter}/src/{room}.rs");
+            rooms.iter().map(room).collect::<Vec<_>>()
+        };
+        let suites = adapters().map(|(adapter, _)| format!("{adapter}/tests/conformance.rs"));
+        let pages = PAGES.map(str::to_owned);
+        adapters()
+            .flat_map(rooms)
             .chain(suites)
-            .chain(PAGES.map(str::to_owned))
+            .chain(pages)
             .collect()
     }
 
