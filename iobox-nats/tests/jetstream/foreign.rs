@@ -1,0 +1,1 @@
+//! A reader of another language reads what was published.
