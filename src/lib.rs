@@ -7,6 +7,11 @@
 #[doc(inline)]
 pub use iobox_core::*;
 
+/// The NATS JetStream publisher.
+#[cfg(feature = "nats")]
+#[doc(inline)]
+pub use iobox_nats as nats;
+
 /// The Postgres store.
 #[cfg(feature = "postgres")]
 #[doc(inline)]

@@ -199,6 +199,7 @@ mod tests {
         let folders = [
             ("iobox", ""),
             ("iobox-core", "iobox-core/"),
+            ("iobox-nats", "iobox-nats/"),
             ("iobox-postgres", "iobox-postgres/"),
             ("iobox-sqlite", "iobox-sqlite/"),
             ("iobox-testkit", "iobox-testkit/"),
@@ -230,6 +231,8 @@ mod tests {
     #[test]
     fn edges_of_the_design_are_fine() {
         for (from, to, kind, req) in [
+            ("iobox-nats", "iobox-core", None, "^0.1.0"),
+            ("iobox-nats", "iobox-testkit", Some("dev"), "*"),
             ("iobox-postgres", "iobox-core", None, "^0.1.0"),
             ("iobox-postgres", "iobox-testkit", Some("dev"), "*"),
             ("iobox-testkit", "iobox-core", None, "^0.1.0"),
@@ -249,6 +252,7 @@ mod tests {
         for (from, to, kind, req) in [
             ("iobox-core", "iobox-testkit", Some("dev"), "*"),
             ("iobox-core", "iobox", None, "^0.1.0"),
+            ("iobox-nats", "iobox-sqlite", None, "^0.1.0"),
             ("iobox-postgres", "iobox-sqlite", None, "^0.1.0"),
             ("iobox-postgres", "iobox", Some("dev"), "*"),
             ("iobox-postgres", "iobox-testkit", None, "*"),

@@ -14,7 +14,7 @@ pub(crate) const STORES: [&str; 2] = ["iobox-postgres", "iobox-sqlite"];
 const STORE_ROOMS: [&str; 7] = ["config", "store", "sql", "row", "wake", "migrate", "error"];
 
 /// The adapters that are publishers.
-pub(crate) const PUBLISHERS: [&str; 1] = ["iobox-redis"];
+pub(crate) const PUBLISHERS: [&str; 2] = ["iobox-nats", "iobox-redis"];
 
 /// What a publisher has in its `src`, as a file or as a folder.
 const PUBLISHER_ROOMS: [&str; 4] = ["config", "publisher", "wire", "error"];
