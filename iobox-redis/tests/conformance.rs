@@ -84,7 +84,7 @@ impl<const FEW: bool> Harness for Streams<FEW> {
             .build()
             .expect("a configuration");
         Self {
-            publisher: Arc::new(RedisPublisher::new(&config).expect("a publisher")),
+            publisher: Arc::new(RedisPublisher::new(config.clone())),
             config,
             prefix,
             reader,
@@ -98,7 +98,7 @@ impl<const FEW: bool> Harness for Streams<FEW> {
     }
 
     async fn another(&self) -> Result<Arc<RedisPublisher>> {
-        Ok(Arc::new(RedisPublisher::new(&self.config)?))
+        Ok(Arc::new(RedisPublisher::new(self.config.clone())))
     }
 
     async fn stored(&self) -> Vec<Stored> {

@@ -58,7 +58,7 @@ impl Place {
 }
 
 pub(crate) fn made(config: ConfigBuilder) -> RedisPublisher {
-    RedisPublisher::new(&config.build().expect("a configuration")).expect("a publisher")
+    RedisPublisher::new(config.build().expect("a configuration"))
 }
 
 /// A message whose id is also its key and its payload.
