@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use iobox_core::{Error, Result};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 /// The schemes of URLs; those behind the first four are Redis in TCP, in TLS and on a socket.
 const SCHEMES: [&str; 7] = [
@@ -28,7 +28,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// `Debug` shows the address and never the credentials.
 #[derive(Clone)]
 pub struct Config {
-    pub(crate) info: ConnectionInfo,
+    pub(crate) client: Client,
     pub(crate) prefix: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
@@ -69,7 +69,10 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("server", &format_args!("{}", self.info.addr()))
+            .field(
+                "server",
+                &format_args!("{}", self.client.get_connection_info().addr()),
+            )
             .field("prefix", &self.prefix)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
@@ -162,8 +165,15 @@ impl ConfigBuilder {
         }
         let info = connection_info(&self.url)?;
         check_transport(info.addr(), self.allow_plaintext)?;
+        // Where several kinds of cryptography are compiled in, rustls wants to be told which; what
+        // the program has chosen stays.
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Opens nothing yet.
+        let client = Client::open(info)
+            .map_err(|_| Error::invalid("the driver cannot work with the Redis URL"))?;
         Ok(Config {
-            info,
+            client,
             prefix: self.prefix,
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,

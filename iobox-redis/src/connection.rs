@@ -71,9 +71,7 @@ pub(crate) enum Early {
 }
 
 impl Connector {
-    pub(crate) fn new(config: &Config) -> Result<Self> {
-        let client =
-            Client::open(config.info.clone()).map_err(|error| error::asked("setup", &error))?;
+    pub(crate) fn new(config: &Config) -> Self {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             // The default of half a second makes outcomes unknown that are merely slow; the
@@ -81,12 +79,12 @@ impl Connector {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE_MAX)
             .set_write_backpressure_boundary(WRITE_BYTES);
-        Ok(Self(Arc::new(Inner {
-            client,
+        Self(Arc::new(Inner {
+            client: config.client.clone(),
             settings,
             pause: config.reconnect_pause,
             state: Mutex::default(),
-        })))
+        }))
     }
 
     /// The connection that lives, or a new one.

@@ -9,7 +9,7 @@
 //!
 //! # async fn example() -> iobox_core::Result<()> {
 //! let config = Config::builder("redis://127.0.0.1:6379").build()?;
-//! let publisher = RedisPublisher::new(&config)?;
+//! let publisher = RedisPublisher::new(config);
 //!
 //! let store = MemoryStore::new(Partitions::DEFAULT); // a real one in a real program
 //! Relay::builder(store, publisher).build()?.run(async {}).await

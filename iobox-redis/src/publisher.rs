@@ -1,6 +1,6 @@
 //! The publisher: pipelined XADD, each outcome reported as it arrives.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, fmt};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -41,28 +41,19 @@ const SETTINGS: [&str; 3] = ["appendonly", "appendfsync", "no-appendfsync-on-rew
 pub struct RedisPublisher {
     wire: Wire,
     connector: Connector,
-    response_timeout: Duration,
-    allow_volatile: bool,
-    shown: String,
+    config: Config,
 }
 
 impl RedisPublisher {
     /// A publisher to the server of `config`. It does not connect yet: a server that is away when a
     /// program starts is waited for.
-    ///
-    /// # Errors
-    /// [`Invalid`](iobox_core::ErrorKind::Invalid) when the driver cannot work with the address.
-    pub fn new(config: &Config) -> Result<Self> {
-        // Where several are compiled in, rustls wants to be told which; the program's choice stays.
-        #[cfg(feature = "tls")]
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self {
-            wire: Wire::new(config),
-            connector: Connector::new(config)?,
-            response_timeout: config.response_timeout,
-            allow_volatile: config.allow_volatile,
-            shown: format!("{config:?}"),
-        })
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            wire: Wire::new(&config),
+            connector: Connector::new(&config),
+            config,
+        }
     }
 
     /// Sends messages and reports their outcomes, with no more of them on their way than fit.
@@ -90,7 +81,7 @@ impl RedisPublisher {
                     (index, size, reply)
                 });
             }
-            match timeout(self.response_timeout, under_way.next()).await {
+            match timeout(self.config.response_timeout, under_way.next()).await {
                 Ok(Some((index, size, reply))) => {
                     bytes -= size;
                     outcomes.report(index, outcome_of(connection, &reply));
@@ -98,7 +89,7 @@ impl RedisPublisher {
                 Ok(None) => break,
                 Err(_) => {
                     connection.give_up();
-                    let silence = self.response_timeout;
+                    let silence = self.config.response_timeout;
                     drop(under_way);
                     report_unsent(waiting, outcomes);
                     outcomes.close(&format!("Redis sent no reply for {silence:?}"));
@@ -157,7 +148,7 @@ impl RedisPublisher {
 
     /// The reply to a command of a probe, within the response timeout.
     async fn reply(&self, connection: &Connection, command: &Cmd) -> Result<RedisResult<Value>> {
-        match timeout(self.response_timeout, ask(connection, command)).await {
+        match timeout(self.config.response_timeout, ask(connection, command)).await {
             Ok(reply) => {
                 if let Err(error) = &reply
                     && error::ends_connection(error)
@@ -170,7 +161,7 @@ impl RedisPublisher {
                 connection.give_up();
                 Err(Error::unavailable(format!(
                     "Redis sent no reply to a probe for {:?}",
-                    self.response_timeout
+                    self.config.response_timeout
                 )))
             }
         }
@@ -203,7 +194,7 @@ impl Publisher for RedisPublisher {
     async fn probe(&self) -> Result<Durability> {
         let connection = self.connector.get(Early::Wait).await?;
         let facts = self.facts(&connection).await?;
-        let durability = facts.judge(self.allow_volatile)?;
+        let durability = facts.judge(self.config.allow_volatile)?;
         // What no fact tells: rights, memory, replicas, the disk. It is not written.
         self.reply(&connection, &self.wire.rehearsal())
             .await?
@@ -248,6 +239,8 @@ fn report_unsent(waiting: impl Iterator<Item = usize>, outcomes: &mut Outcomes) 
 
 impl fmt::Debug for RedisPublisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RedisPublisher").field(&self.shown).finish()
+        f.debug_struct("RedisPublisher")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

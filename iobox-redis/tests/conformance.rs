@@ -1,7 +1,13 @@
-//! The conformance suite, run against the Redis publisher and a real server.
+//! The conformance suite, run against the Redis publisher and a real server: as its administrator,
+//! and as a user that may do no more than the crate's page says.
 
 #[path = "redis/support/mod.rs"]
-#[allow(dead_code, reason = "the other tests use the rest")]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::disallowed_methods,
+    reason = "the other tests use the rest"
+)]
 mod support;
 
 use std::sync::Arc;
@@ -19,7 +25,13 @@ use iobox_testkit::{
 };
 use support::Reader;
 
-struct Streams {
+/// The rights that the crate's page names, for a prefix.
+fn rights(prefix: &str) -> String {
+    format!("~{prefix}* +xadd +info +role +config|get")
+}
+
+/// A place on the shared server; `FEW` when its user has few rights.
+struct Streams<const FEW: bool> {
     publisher: Arc<RedisPublisher>,
     config: Config,
     prefix: String,
@@ -28,8 +40,17 @@ struct Streams {
     _server: Arc<Redis>,
 }
 
+/// The shared server; one of its own where users are made and the shared one is somebody else's.
+fn server(few: bool) -> anyhow::Result<Arc<Redis>> {
+    let shared = Redis::shared()?;
+    if few && !shared.is_private() {
+        return Ok(Arc::new(Redis::private()?));
+    }
+    Ok(shared)
+}
+
 #[async_trait]
-impl Harness for Streams {
+impl<const FEW: bool> Harness for Streams<FEW> {
     type Publisher = RedisPublisher;
 
     const DURABILITY: Durability = Durability::PageCache;
@@ -41,7 +62,7 @@ impl Harness for Streams {
     const CAN_BE_CUT: bool = true;
 
     async fn fresh() -> Self {
-        let server = tokio::task::spawn_blocking(Redis::shared)
+        let server = tokio::task::spawn_blocking(|| server(FEW))
             .await
             .expect("no panic")
             .expect("a Redis");
@@ -49,13 +70,21 @@ impl Harness for Streams {
         let cable = Cable::to(support::address(server.url()))
             .await
             .expect("a cable");
-        let prefix = format!("{}:", unique_schema("suite"));
-        let config = Config::builder(format!("redis://{}", cable.address()))
+        let name = unique_schema("suite");
+        let prefix = format!("{name}:");
+        let mut url = format!("redis://{}", cable.address());
+        if FEW {
+            let login = format!("ACL SETUSER {name} on >few {}", rights(&prefix));
+            let login: Vec<&str> = login.split(' ').collect();
+            reader.ask(&login).await.expect("a user with few rights");
+            url = format!("redis://{name}:few@{}", cable.address());
+        }
+        let config = Config::builder(url)
             .prefix(&prefix)
             .build()
             .expect("a configuration");
         Self {
-            publisher: Arc::new(RedisPublisher::new(&config).expect("a publisher")),
+            publisher: Arc::new(RedisPublisher::new(config.clone())),
             config,
             prefix,
             reader,
@@ -69,7 +98,7 @@ impl Harness for Streams {
     }
 
     async fn another(&self) -> Result<Arc<RedisPublisher>> {
-        Ok(Arc::new(RedisPublisher::new(&self.config)?))
+        Ok(Arc::new(RedisPublisher::new(self.config.clone())))
     }
 
     async fn stored(&self) -> Vec<Stored> {
@@ -97,4 +126,14 @@ impl Harness for Streams {
     }
 }
 
-iobox_testkit::broker_suite!(Streams);
+mod administrator {
+    use super::*;
+
+    iobox_testkit::broker_suite!(Streams<false>);
+}
+
+mod few_rights {
+    use super::*;
+
+    iobox_testkit::broker_suite!(Streams<true>);
+}

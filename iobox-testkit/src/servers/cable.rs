@@ -1,6 +1,13 @@
 //! A cable: TCP between a client and a server, which tests mute, cut and mend.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result};
 use tokio::{
@@ -33,6 +40,7 @@ pub struct Cable {
     state: watch::Sender<State>,
     /// Each open connection holds a receiver.
     open: watch::Sender<()>,
+    connections: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -48,11 +56,19 @@ impl Cable {
         let address = listener.local_addr().context("a cable has no port")?;
         let state = watch::Sender::new(State::Whole);
         let open = watch::Sender::new(());
-        let accepting = tokio::spawn(accept(listener, target, state.subscribe(), open.clone()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepting = tokio::spawn(accept(
+            listener,
+            target,
+            state.subscribe(),
+            open.clone(),
+            Arc::clone(&connections),
+        ));
         Ok(Self {
             address,
             state,
             open,
+            connections,
             accepting,
         })
     }
@@ -61,6 +77,12 @@ impl Cable {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections clients have tried, those that a cut cable ended at once included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Holds back what the server says, until the cable is cut or mended.
@@ -92,11 +114,13 @@ async fn accept(
     target: SocketAddr,
     state: watch::Receiver<State>,
     open: watch::Sender<()>,
+    connections: Arc<AtomicUsize>,
 ) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
+        connections.fetch_add(1, Ordering::Relaxed);
         let guard = open.subscribe();
         if *state.borrow() == State::Cut {
             // Dropped: the client sees its connection end.
@@ -219,6 +243,7 @@ mod tests {
             ask(&mut new).await.expect_err("cut");
         }
         assert_eq!(*total.borrow(), 4);
+        assert!(cable.connections() >= 1);
         cable.mend();
         let mut new = TcpStream::connect(cable.address()).await.expect("open");
         assert_eq!(&ask(&mut new).await.expect("whole"), b"ping");
