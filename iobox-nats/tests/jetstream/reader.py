@@ -29,7 +29,9 @@ def main():
     })
     commands = [
         'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}',
-        "SUB _INBOX.reader.* 1",
+        "SUB _INBOX.reader.answer 1",
+        # Not by a wildcard: older servers start sending when this very subject is subscribed to.
+        "SUB _INBOX.reader.messages 2",
         "PUB $JS.API.CONSUMER.CREATE.%s _INBOX.reader.answer %d" % (stream, len(consumer)),
         consumer,
     ]
