@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use iobox::postgres::Config;
 
 use crate::{
+    broker::{self, Brokers},
     file::File,
     machine,
     publisher::{Counter, Odd},
@@ -16,29 +17,34 @@ use crate::{
     yardstick,
 };
 
-const KEYS: usize = 1_000;
-const PARTITIONS: u16 = 16;
-const PAYLOAD: usize = 200;
+pub(crate) const KEYS: usize = 1_000;
+pub(crate) const PARTITIONS: u16 = 16;
+pub(crate) const PAYLOAD: usize = 200;
 
-/// Messages per second of a relay and of the yardstick: a bare loop of select and update.
+/// Messages per second of a relay and of a yardstick.
+///
+/// The yardstick is a bare loop of select and update; with a broker, it is a raw pipelined publish.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
     #[arg(long, default_value_t = 200_000)]
-    messages: usize,
+    pub(crate) messages: usize,
     /// How many times both are measured, in turns
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Which store
     #[arg(long, value_enum, default_value_t = Stores::Both)]
-    store: Stores,
+    pub(crate) store: Stores,
+    /// Relay to a real broker, and measure by a raw publish to it
+    #[arg(long, value_enum)]
+    pub(crate) broker: Option<Brokers>,
     /// Fail when the relay reaches less than this share of the yardstick
     #[arg(long, value_name = "RATIO")]
-    check: Option<f64>,
+    pub(crate) check: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Stores {
+pub(crate) enum Stores {
     Postgres,
     Sqlite,
     Both,
@@ -52,6 +58,9 @@ struct Figures {
 }
 
 pub(crate) async fn measure(args: &Args) -> Result<()> {
+    if let Some(brokers) = args.broker {
+        return broker::measure(args, brokers).await;
+    }
     let mut ratios = Vec::new();
     if args.store != Stores::Sqlite {
         let ratio = Schema::with(PARTITIONS, true, |schema| postgres(args, schema)).await?;
@@ -86,13 +95,13 @@ async fn postgres(args: &Args, mut schema: Schema) -> Result<f64> {
     Ok(show(args, &schema.describe().await?, &settings, &figures))
 }
 
-async fn refill(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn refill(schema: &mut Schema, messages: usize) -> Result<()> {
     schema.clear().await?;
     schema.enqueue(messages, KEYS, PAYLOAD).await?;
     schema.settle_down().await
 }
 
-async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
     let done = schema.count(4).await?;
     ensure!(done == messages, "only {done} of {messages} are done");
     Ok(())
@@ -120,7 +129,7 @@ async fn sqlite(args: &Args) -> Result<f64> {
     Ok(show(args, &version, &settings, &figures))
 }
 
-fn rate(args: &Args, took: Duration) -> f64 {
+pub(crate) fn rate(args: &Args, took: Duration) -> f64 {
     float(args.messages) / took.as_secs_f64()
 }
 

@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod leftovers;
+mod servers;
 mod sim;
 mod test;
 mod tidy;
