@@ -9,7 +9,7 @@ use crate::{
     file::File,
     machine,
     nats::Nats,
-    relay::{Args, KEYS, PARTITIONS, PAYLOAD, Stores, all_done, rate, refill},
+    relay::{Args, PARTITIONS, PAYLOAD, Stores, all_done, rate, refill},
     run,
     schema::Schema,
     table::{at_least, each, facts, median, table},
@@ -37,7 +37,9 @@ pub(crate) async fn measure(args: &Args, brokers: Brokers) -> Result<()> {
     let mut servers = Vec::new();
     for _ in 0..args.rounds {
         let nats = Nats::create().await?;
-        let took = nats.publish_raw(args.messages, KEYS, PAYLOAD).await?;
+        let took = nats
+            .publish_raw(args.messages, args.keys(), PAYLOAD)
+            .await?;
         figures.raw.push(rate(args, took));
         nats.remove().await?;
 
@@ -59,7 +61,7 @@ pub(crate) async fn measure(args: &Args, brokers: Brokers) -> Result<()> {
 
 /// Returns messages per second, and which server it was.
 async fn postgres(args: &Args, mut schema: Schema) -> Result<(f64, String)> {
-    refill(&mut schema, args.messages).await?;
+    refill(&mut schema, args).await?;
     let store = schema.store().await?;
     let nats = Nats::create().await?;
     let done = nats.holds(args.messages);
@@ -73,7 +75,7 @@ async fn postgres(args: &Args, mut schema: Schema) -> Result<(f64, String)> {
 /// Returns messages per second, and which version it was.
 async fn sqlite(args: &Args) -> Result<(f64, String)> {
     let file = File::create().await?;
-    file.enqueue(args.messages, KEYS, PAYLOAD).await?;
+    file.enqueue(args.messages, args.keys(), PAYLOAD).await?;
     let nats = Nats::create().await?;
     let done = nats.holds(args.messages);
     let took = run::until(Arc::new(file.store()?), nats.publisher()?, done).await?;
@@ -93,9 +95,10 @@ fn show(args: &Args, broker: &str, stores: &str, figures: &Figures) -> Result<()
             (
                 "messages",
                 format!(
-                    "{} of {PAYLOAD} bytes and the headers of the wire, {KEYS} keys, {PARTITIONS} \
+                    "{} of {PAYLOAD} bytes and the headers of the wire, {} keys, {PARTITIONS} \
                      partitions",
-                    args.messages
+                    args.messages,
+                    args.keys()
                 ),
             ),
             (
