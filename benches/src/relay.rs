@@ -7,20 +7,22 @@ use clap::ValueEnum;
 use iobox::postgres::Config;
 
 use crate::{
+    broker::Broker,
     file::File,
     machine,
     publisher::{Counter, Odd},
     run,
     schema::Schema,
     table::{at_least, each, facts, float, median, table},
-    yardstick,
+    through, yardstick,
 };
 
 const KEYS: usize = 1_000;
 const PARTITIONS: u16 = 16;
 const PAYLOAD: usize = 200;
 
-/// Messages per second of a relay and of the yardstick: a bare loop of select and update.
+/// Messages per second of a relay and of the yardstick: a bare loop of select and update, or with
+/// `--broker` a bare publish to that broker.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
@@ -29,9 +31,13 @@ pub(crate) struct Args {
     /// How many times both are measured, in turns
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Which store
-    #[arg(long, value_enum, default_value_t = Stores::Both)]
-    store: Stores,
+    /// Which store: both databases by default, or memory with a broker, so that what the broker
+    /// costs is seen
+    #[arg(long, value_enum)]
+    store: Option<Stores>,
+    /// Publish to a real broker instead of one that answers at once
+    #[arg(long, value_enum)]
+    broker: Option<Broker>,
     /// Fail when the relay reaches less than this share of the yardstick
     #[arg(long, value_name = "RATIO")]
     check: Option<f64>,
@@ -41,7 +47,9 @@ pub(crate) struct Args {
 enum Stores {
     Postgres,
     Sqlite,
+    /// Postgres and SQLite.
     Both,
+    Memory,
 }
 
 /// Messages per second, round by round.
@@ -52,16 +60,54 @@ struct Figures {
 }
 
 pub(crate) async fn measure(args: &Args) -> Result<()> {
+    if let Some(broker) = args.broker {
+        return through(args, broker).await;
+    }
+    let store = args.store.unwrap_or(Stores::Both);
+    ensure!(
+        store != Stores::Memory,
+        "the store in memory has no yardstick but that of a broker: add --broker"
+    );
     let mut ratios = Vec::new();
-    if args.store != Stores::Sqlite {
+    if store != Stores::Sqlite {
         let ratio = Schema::with(PARTITIONS, true, |schema| postgres(args, schema)).await?;
         ratios.push(("Postgres", ratio));
     }
-    if args.store != Stores::Postgres {
+    if store != Stores::Postgres {
         ratios.push(("SQLite", sqlite(args).await?));
     }
     for (store, ratio) in ratios {
         at_least(&format!("relay by yardstick on {store}"), ratio, args.check)?;
+    }
+    Ok(())
+}
+
+async fn through(args: &Args, broker: Broker) -> Result<()> {
+    let plan = through::Plan {
+        broker,
+        messages: args.messages,
+        rounds: args.rounds,
+    };
+    let store = args.store.unwrap_or(Stores::Memory);
+    let mut ratios = Vec::new();
+    if matches!(store, Stores::Postgres | Stores::Both) {
+        let ratio = Schema::with(PARTITIONS, true, async |schema| {
+            through::postgres(&plan, schema).await
+        });
+        ratios.push(("Postgres", ratio.await?));
+    }
+    if matches!(store, Stores::Sqlite | Stores::Both) {
+        ratios.push(("SQLite", through::sqlite(&plan).await?));
+    }
+    if store == Stores::Memory {
+        ratios.push(("memory", through::memory(&plan).await?));
+    }
+    for (store, ratio) in ratios {
+        at_least(
+            &format!("relay from {store} by raw publishing"),
+            ratio,
+            args.check,
+        )?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use iobox::{Relay, Store, store::Admin};
+use iobox::{Relay, Store, publisher::Publisher, store::Admin};
 use tokio::time::timeout;
 
 use crate::publisher::Counter;
@@ -28,16 +28,12 @@ pub(crate) async fn relay<S: Store + Admin>(
     store: Arc<S>,
     publisher: Arc<Counter>,
 ) -> Result<Took> {
-    let relay = Relay::builder(store, Arc::clone(&publisher)).build()?;
     let watched = Arc::clone(&publisher);
     let start = Instant::now();
-    let mut running = tokio::spawn(relay.run(async move { watched.full().await }));
-    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
-        running.abort();
-        bail!("the relay did not end within {PATIENCE:?}");
-    };
-    ended.context("the relay panicked")??;
-    let ended = start.elapsed();
+    let ended = until(store, Arc::clone(&publisher), async move {
+        watched.full().await;
+    })
+    .await?;
     let full_at = publisher
         .full_at()
         .context("the relay ended before everything was published")?;
@@ -45,4 +41,21 @@ pub(crate) async fn relay<S: Store + Admin>(
         published: full_at - start,
         ended,
     })
+}
+
+/// Runs one relay until `full` completes and everything is settled. Returns how long it took.
+pub(crate) async fn until<S: Store + Admin, P: Publisher>(
+    store: Arc<S>,
+    publisher: P,
+    full: impl Future<Output = ()> + Send + 'static,
+) -> Result<Duration> {
+    let relay = Relay::builder(store, publisher).build()?;
+    let start = Instant::now();
+    let mut running = tokio::spawn(relay.run(full));
+    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
+        running.abort();
+        bail!("the relay did not end within {PATIENCE:?}");
+    };
+    ended.context("the relay panicked")??;
+    Ok(start.elapsed())
 }
