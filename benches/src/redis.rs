@@ -1,4 +1,4 @@
-//! Redis: a stream for one measurement, and XADD without a client library.
+//! Redis: a stream made for a benchmark, and the raw XADD that a relay is measured by.
 
 use std::{
     env, process,
@@ -9,49 +9,53 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use iobox::{
     publisher::Publisher,
     redis::{Config, RedisPublisher},
 };
-use redis::{Client, aio::MultiplexedConnection};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::Semaphore,
-};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, aio::MultiplexedConnection};
+use tokio::time::sleep;
 
-use crate::broker::{IN_FLIGHT, Place};
+use crate::broker::{Done, Place, RAW_IN_FLIGHT};
 
 /// The environment variable with the URL of the server.
 const URL: &str = "IOBOX_TEST_REDIS_URL";
-/// The topic of the messages of benchmarks.
+/// The topic of every message.
 const TOPIC: &str = "bench.message";
+/// Stands for the origin of an outbox.
+const ORIGIN: &str = "0192f0c8-0000-7000-8000-000000000000";
+/// How often the stream is asked how much it holds.
+const LOOK: Duration = Duration::from_millis(20);
 /// The settings that the table names.
 const SETTINGS: [&str; 2] = ["appendonly", "appendfsync"];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Streams under a prefix of their own.
-pub(crate) struct Streams {
+/// One stream under a prefix of its own.
+pub(crate) struct Redis {
     url: String,
     prefix: String,
     client: MultiplexedConnection,
 }
 
-impl Streams {
+impl Redis {
+    /// Makes one.
     pub(crate) async fn create() -> Result<Self> {
         let url = env::var(URL).with_context(|| {
             format!("{URL} names no Redis; `cargo xtask bench` starts one and sets it")
         })?;
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let settings = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let settings = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(RAW_IN_FLIGHT);
         let client = Client::open(url.as_str())
             .with_context(|| format!("{URL} cannot be read"))?
             .get_multiplexed_async_connection_with_config(&settings)
             .await
-            .context("connecting")?;
+            .with_context(|| format!("connecting to the server that {URL} names"))?;
         Ok(Self {
             url,
             prefix: format!("iobox-bench-{}-{number}:", process::id()),
@@ -63,77 +67,70 @@ impl Streams {
         format!("{}{TOPIC}", self.prefix)
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, arguments: &[&str]) -> Result<T> {
-        let mut command = redis::Cmd::new();
-        command.arg(arguments);
-        Ok(command.query_async(&mut self.client.clone()).await?)
+    async fn ask<T: FromRedisValue>(&self, arguments: &[&str]) -> Result<T> {
+        ask(&self.client, arguments).await
     }
 }
 
+async fn ask<T: FromRedisValue>(client: &MultiplexedConnection, arguments: &[&str]) -> Result<T> {
+    let mut command = Cmd::new();
+    command.arg(arguments);
+    Ok(command.query_async(&mut client.clone()).await?)
+}
+
 #[async_trait]
-impl Place for Streams {
+impl Place for Redis {
     fn publisher(&self) -> Result<Arc<dyn Publisher>> {
         let config = Config::builder(&self.url).prefix(&self.prefix);
         Ok(Arc::new(RedisPublisher::new(config.build()?)))
     }
 
-    async fn count(&self) -> Result<usize> {
-        self.ask(&["XLEN", &self.stream()]).await
+    fn holds(&self, count: usize) -> Done {
+        let (client, stream) = (self.client.clone(), self.stream());
+        Box::pin(async move {
+            loop {
+                let held = ask::<usize>(&client, &["XLEN", &stream]).await;
+                if held.is_ok_and(|held| held >= count) {
+                    return;
+                }
+                sleep(LOOK).await;
+            }
+        })
     }
 
-    async fn raw(&self, messages: usize, payload: usize) -> Result<Duration> {
-        let command = command(&self.stream(), payload);
-        let client = Client::open(self.url.as_str())?;
-        let redis::ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
-            bail!("{URL} must name a server in plain TCP without a login");
-        };
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        let (mut replies, mut requests) = stream.into_split();
-        let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    async fn publish_raw(&self, messages: usize, keys: usize, payload: usize) -> Result<Duration> {
+        let payload = vec![b'x'; payload];
+        let stream = self.stream();
+        let mut replies = FuturesUnordered::new();
         let start = Instant::now();
-        let freed = Arc::clone(&room);
-        let reading = tokio::spawn(async move {
-            let mut buffer = vec![0; 64 * 1024];
-            let mut left = messages;
-            let mut lines = 0;
-            while left > 0 {
-                let count = replies.read(&mut buffer).await?;
-                anyhow::ensure!(count > 0, "the server closed the connection");
-                let got = &buffer[..count];
-                anyhow::ensure!(!got.starts_with(b"-"), "the server refuses an entry");
-                // A reply has two lines: the length of the id, and the id.
-                lines += got.iter().filter(|byte| **byte == b'\n').count();
-                left -= lines / 2;
-                freed.add_permits(lines / 2);
-                lines %= 2;
+        for number in 0..messages {
+            let mut command = redis::cmd("XADD");
+            command.arg(&stream).arg("*");
+            let id = format!("{ORIGIN}/0192f0c8-0000-7000-8000-{number:012}");
+            command.arg("id").arg(id).arg("topic").arg(TOPIC);
+            command.arg("key").arg(format!("key-{}", number % keys));
+            command.arg("payload").arg(&payload);
+            let mut client = self.client.clone();
+            replies.push(async move { command.query_async::<String>(&mut client).await });
+            if replies.len() >= RAW_IN_FLIGHT {
+                replies.next().await.context("a reply")??;
             }
-            Ok(())
-        });
-        let mut left = messages;
-        let mut bytes = Vec::new();
-        while left > 0 {
-            room.acquire().await?.forget();
-            let mut count = 1;
-            while count < left
-                && let Ok(permit) = room.try_acquire()
-            {
-                permit.forget();
-                count += 1;
-            }
-            bytes.clear();
-            for _ in 0..count {
-                bytes.extend_from_slice(&command);
-            }
-            requests.write_all(&bytes).await?;
-            left -= count;
         }
-        reading.await??;
-        Ok(start.elapsed())
+        while let Some(reply) = replies.next().await {
+            reply?;
+        }
+        let took = start.elapsed();
+        let held: usize = self.ask(&["XLEN", &stream]).await?;
+        ensure!(
+            held == messages,
+            "the stream holds {held} of {messages} messages"
+        );
+        Ok(took)
     }
 
-    fn raw_name(&self) -> &'static str {
-        "raw XADD"
+    async fn remove(&self) -> Result<()> {
+        self.ask::<usize>(&["DEL", &self.stream()]).await?;
+        Ok(())
     }
 
     async fn describe(&self) -> Result<String> {
@@ -141,8 +138,7 @@ impl Place for Streams {
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
         let mut text = match (field("valkey_version:"), field("redis_version:")) {
             (Some(version), _) => format!("Valkey {version}"),
-            (None, Some(version)) => format!("Redis {version}"),
-            (None, None) => "unknown".to_owned(),
+            (None, version) => format!("Redis {}", version.unwrap_or("of an unknown version")),
         };
         for name in SETTINGS {
             let value: Vec<String> = self.ask(&["CONFIG", "GET", name]).await?;
@@ -150,24 +146,4 @@ impl Place for Streams {
         }
         Ok(text)
     }
-
-    async fn remove(&self) -> Result<()> {
-        self.ask::<usize>(&["DEL", &self.stream()]).await?;
-        Ok(())
-    }
-}
-
-/// One XADD, with fields as long as those of a message of a benchmark.
-fn command(stream: &str, payload: usize) -> Vec<u8> {
-    let uuid = "0192f0c8-0000-7000-8000-000000000000";
-    let id = format!("{uuid}/{uuid}");
-    let body = "x".repeat(payload);
-    let arguments = [
-        "XADD", stream, "*", "id", &id, "topic", TOPIC, "key", "key-500", "payload", &body,
-    ];
-    let mut bytes = format!("*{}\r\n", arguments.len());
-    for argument in arguments {
-        bytes += &format!("${}\r\n{argument}\r\n", argument.len());
-    }
-    bytes.into_bytes()
 }

@@ -7,48 +7,49 @@ use clap::ValueEnum;
 use iobox::postgres::Config;
 
 use crate::{
-    broker::Broker,
+    broker::{self, Brokers},
     file::File,
     machine,
     publisher::{Counter, Odd},
     run,
     schema::Schema,
     table::{at_least, each, facts, float, median, table},
-    through, yardstick,
+    yardstick,
 };
 
-const KEYS: usize = 1_000;
-const PARTITIONS: u16 = 16;
-const PAYLOAD: usize = 200;
+pub(crate) const KEYS: usize = 1_000;
+pub(crate) const PARTITIONS: u16 = 16;
+pub(crate) const PAYLOAD: usize = 200;
 
-/// Messages per second of a relay and of the yardstick: a bare loop of select and update, or with
-/// `--broker` a bare publish to that broker.
+/// Messages per second of a relay and of a yardstick.
+///
+/// The yardstick is a bare loop of select and update; with a broker, it is a raw pipelined publish.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
     #[arg(long, default_value_t = 200_000)]
-    messages: usize,
+    pub(crate) messages: usize,
     /// How many times both are measured, in turns
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Which store: both databases by default, or memory with a broker, so that what the broker
-    /// costs is seen
+    pub(crate) rounds: usize,
+    /// Which store
+    #[arg(long, value_enum, default_value_t = Stores::Both)]
+    pub(crate) store: Stores,
+    /// Relay to a real broker, and measure by a raw publish to it
     #[arg(long, value_enum)]
-    store: Option<Stores>,
-    /// Publish to a real broker instead of one that answers at once
-    #[arg(long, value_enum)]
-    broker: Option<Broker>,
+    pub(crate) broker: Option<Brokers>,
     /// Fail when the relay reaches less than this share of the yardstick
     #[arg(long, value_name = "RATIO")]
-    check: Option<f64>,
+    pub(crate) check: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Stores {
+pub(crate) enum Stores {
     Postgres,
     Sqlite,
     /// Postgres and SQLite.
     Both,
+    /// No database, so that what a broker costs is seen; only with one.
     Memory,
 }
 
@@ -60,54 +61,23 @@ struct Figures {
 }
 
 pub(crate) async fn measure(args: &Args) -> Result<()> {
-    if let Some(broker) = args.broker {
-        return through(args, broker).await;
+    if let Some(brokers) = args.broker {
+        return broker::measure(args, brokers).await;
     }
-    let store = args.store.unwrap_or(Stores::Both);
     ensure!(
-        store != Stores::Memory,
+        args.store != Stores::Memory,
         "the store in memory has no yardstick but that of a broker: add --broker"
     );
     let mut ratios = Vec::new();
-    if store != Stores::Sqlite {
+    if args.store != Stores::Sqlite {
         let ratio = Schema::with(PARTITIONS, true, |schema| postgres(args, schema)).await?;
         ratios.push(("Postgres", ratio));
     }
-    if store != Stores::Postgres {
+    if args.store != Stores::Postgres {
         ratios.push(("SQLite", sqlite(args).await?));
     }
     for (store, ratio) in ratios {
         at_least(&format!("relay by yardstick on {store}"), ratio, args.check)?;
-    }
-    Ok(())
-}
-
-async fn through(args: &Args, broker: Broker) -> Result<()> {
-    let plan = through::Plan {
-        broker,
-        messages: args.messages,
-        rounds: args.rounds,
-    };
-    let store = args.store.unwrap_or(Stores::Memory);
-    let mut ratios = Vec::new();
-    if matches!(store, Stores::Postgres | Stores::Both) {
-        let ratio = Schema::with(PARTITIONS, true, async |schema| {
-            through::postgres(&plan, schema).await
-        });
-        ratios.push(("Postgres", ratio.await?));
-    }
-    if matches!(store, Stores::Sqlite | Stores::Both) {
-        ratios.push(("SQLite", through::sqlite(&plan).await?));
-    }
-    if store == Stores::Memory {
-        ratios.push(("memory", through::memory(&plan).await?));
-    }
-    for (store, ratio) in ratios {
-        at_least(
-            &format!("relay from {store} by raw publishing"),
-            ratio,
-            args.check,
-        )?;
     }
     Ok(())
 }
@@ -132,13 +102,13 @@ async fn postgres(args: &Args, mut schema: Schema) -> Result<f64> {
     Ok(show(args, &schema.describe().await?, &settings, &figures))
 }
 
-async fn refill(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn refill(schema: &mut Schema, messages: usize) -> Result<()> {
     schema.clear().await?;
     schema.enqueue(messages, KEYS, PAYLOAD).await?;
     schema.settle_down().await
 }
 
-async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
     let done = schema.count(4).await?;
     ensure!(done == messages, "only {done} of {messages} are done");
     Ok(())
@@ -166,7 +136,7 @@ async fn sqlite(args: &Args) -> Result<f64> {
     Ok(show(args, &version, &settings, &figures))
 }
 
-fn rate(args: &Args, took: Duration) -> f64 {
+pub(crate) fn rate(args: &Args, took: Duration) -> f64 {
     float(args.messages) / took.as_secs_f64()
 }
 

@@ -1,6 +1,7 @@
 //! The run of a relay with default settings, from its start to its end.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +14,28 @@ use crate::publisher::Counter;
 
 /// The longest that a run may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs one relay until `done` completes. Returns how long it took, everything settled and the
+/// partitions given back.
+pub(crate) async fn until<S, P>(
+    store: Arc<S>,
+    publisher: P,
+    done: impl Future<Output = ()> + Send + 'static,
+) -> Result<Duration>
+where
+    S: Store + Admin,
+    P: Publisher,
+{
+    let relay = Relay::builder(store, publisher).build()?;
+    let start = Instant::now();
+    let mut running = tokio::spawn(relay.run(done));
+    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
+        running.abort();
+        bail!("the relay did not end within {PATIENCE:?}");
+    };
+    ended.context("the relay panicked")??;
+    Ok(start.elapsed())
+}
 
 /// How long a run took.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +53,8 @@ pub(crate) async fn relay<S: Store + Admin>(
 ) -> Result<Took> {
     let watched = Arc::clone(&publisher);
     let start = Instant::now();
-    let ended = until(store, Arc::clone(&publisher), async move {
-        watched.full().await;
-    })
-    .await?;
+    let done = async move { watched.full().await };
+    let ended = until(store, Arc::clone(&publisher), done).await?;
     let full_at = publisher
         .full_at()
         .context("the relay ended before everything was published")?;
@@ -41,21 +62,4 @@ pub(crate) async fn relay<S: Store + Admin>(
         published: full_at - start,
         ended,
     })
-}
-
-/// Runs one relay until `full` completes and everything is settled. Returns how long it took.
-pub(crate) async fn until<S: Store + Admin, P: Publisher>(
-    store: Arc<S>,
-    publisher: P,
-    full: impl Future<Output = ()> + Send + 'static,
-) -> Result<Duration> {
-    let relay = Relay::builder(store, publisher).build()?;
-    let start = Instant::now();
-    let mut running = tokio::spawn(relay.run(full));
-    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
-        running.abort();
-        bail!("the relay did not end within {PATIENCE:?}");
-    };
-    ended.context("the relay panicked")??;
-    Ok(start.elapsed())
 }

@@ -30,7 +30,7 @@ pub(crate) struct Live {
     pub(crate) stream: Arc<Stream>,
     /// What the stream is worth, or why nothing may be published to it.
     worth: Result<Durability, Refusal>,
-    /// Whether every topic that was configured has a subject.
+    /// Whether every topic that was configured has a subject, while that can stop a relay's start.
     subjects: Result<(), Refusal>,
 }
 
@@ -65,6 +65,8 @@ struct Turn {
     refusal: Option<Refusal>,
     /// When the stream was made that was seen last.
     created: Option<i128>,
+    /// Whether a probe could say yes already.
+    started: bool,
     /// What was told already, so that it is told once.
     told: Vec<String>,
 }
@@ -215,11 +217,22 @@ impl Shared {
         probe::check_server(&version)?;
         let info = self.find(&session, turn).await?;
         let stream = Stream::of(&info);
-        self.tell(turn, &version, &info, &stream);
+        let worth = probe::check_stream(&info.config, &self.config)
+            .and_then(|worth| probe::check_room(&info).map(|()| worth));
+        let mut subjects = probe::check_subjects(&stream, &self.config);
+        let mut warnings = probe::warnings(&version, &info.config);
+        if turn.started
+            && let Err(refusal) = subjects
+        {
+            // From now on each message is told apart: those of other subjects go on.
+            warnings.push(refusal.text);
+            subjects = Ok(());
+        }
+        turn.started |= worth.is_ok() && subjects.is_ok();
+        tell(turn, &stream, warnings);
         Ok(Live {
-            worth: probe::check_stream(&info.config, &self.config)
-                .and_then(|worth| probe::check_room(&info).map(|()| worth)),
-            subjects: probe::check_subjects(&stream, &self.config),
+            worth,
+            subjects,
             stream: Arc::new(stream),
             session,
         })
@@ -258,28 +271,27 @@ impl Shared {
         }
         session.inspect(name).await
     }
+}
 
-    /// Tells a person what has changed, once.
-    fn tell(&self, turn: &mut Turn, version: &str, info: &Info, stream: &Stream) {
-        let name = stream.name();
-        if turn
-            .created
-            .is_some_and(|created| created != stream.created)
-        {
-            tracing::error!(
-                stream = %name,
-                "the stream was deleted and made anew: what was published before is gone; replay it"
-            );
-        }
-        turn.created = Some(stream.created);
-        let warnings = probe::warnings(version, &info.config);
-        for warning in &warnings {
-            if !turn.told.contains(warning) {
-                tracing::warn!(stream = %name, "{warning}");
-            }
-        }
-        turn.told = warnings;
+/// Tells a person what has changed, once.
+fn tell(turn: &mut Turn, stream: &Stream, warnings: Vec<String>) {
+    let name = stream.name();
+    if turn
+        .created
+        .is_some_and(|created| created != stream.created)
+    {
+        tracing::error!(
+            stream = %name,
+            "the stream was deleted and made anew: what was published before is gone; replay it"
+        );
     }
+    turn.created = Some(stream.created);
+    for warning in &warnings {
+        if !turn.told.contains(warning) {
+            tracing::warn!(stream = %name, "{warning}");
+        }
+    }
+    turn.told = warnings;
 }
 
 /// Refuses a connection to a stream that nothing may be published to.

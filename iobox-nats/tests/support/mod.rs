@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod place;
+pub(crate) mod rig;
 pub(crate) mod server;
 
 use std::time::Duration;
