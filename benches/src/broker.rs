@@ -22,7 +22,7 @@ use crate::{
     machine,
     nats::Nats,
     redis::Redis,
-    relay::{Args, KEYS, PARTITIONS, PAYLOAD, Stores, all_done, rate, refill},
+    relay::{Args, PARTITIONS, PAYLOAD, Stores, all_done, rate, refill},
     run,
     schema::Schema,
     table::{at_least, each, facts, median, table},
@@ -94,7 +94,9 @@ pub(crate) async fn measure(args: &Args, brokers: Brokers) -> Result<()> {
     let mut version = String::new();
     for _ in 0..args.rounds {
         let place = brokers.place().await?;
-        let took = place.publish_raw(args.messages, KEYS, PAYLOAD).await?;
+        let took = place
+            .publish_raw(args.messages, args.keys(), PAYLOAD)
+            .await?;
         figures.raw.push(rate(args, took));
         version = place.describe().await?;
         place.remove().await?;
@@ -124,7 +126,7 @@ pub(crate) async fn measure(args: &Args, brokers: Brokers) -> Result<()> {
 async fn publisher(args: &Args, brokers: Brokers) -> Result<f64> {
     let origin = Origin::new(RandomIds.draw());
     let sealed = (0..args.messages)
-        .map(|number| draft(number).seal(origin, Limits::default(), &RandomIds))
+        .map(|number| draft(args, number).seal(origin, Limits::default(), &RandomIds))
         .map(|sealed| sealed.map(|sealed| sealed.message));
     let messages: Vec<Message> = sealed.collect::<iobox::Result<_>>()?;
     let place = brokers.place().await?;
@@ -146,7 +148,9 @@ async fn publisher(args: &Args, brokers: Brokers) -> Result<f64> {
 
 async fn memory(args: &Args, brokers: Brokers) -> Result<f64> {
     let store = MemoryStore::new(Partitions::new(PARTITIONS)?);
-    let drafts: Vec<Draft> = (0..args.messages).map(draft).collect();
+    let drafts: Vec<Draft> = (0..args.messages)
+        .map(|number| draft(args, number))
+        .collect();
     let outbox = Outbox::new(Arc::new(store.clone()));
     let mut tx = store.begin();
     for call in drafts.chunks(CALL) {
@@ -160,14 +164,14 @@ async fn memory(args: &Args, brokers: Brokers) -> Result<f64> {
     Ok(rate(args, took))
 }
 
-fn draft(number: usize) -> Draft {
-    let key = number % KEYS;
+fn draft(args: &Args, number: usize) -> Draft {
+    let key = number % args.keys();
     Draft::new("bench.message", vec![b'x'; PAYLOAD]).key(format_args!("key-{key}"))
 }
 
 /// Returns messages per second, and which server it was.
 async fn postgres(args: &Args, brokers: Brokers, mut schema: Schema) -> Result<(f64, String)> {
-    refill(&mut schema, args.messages).await?;
+    refill(&mut schema, args).await?;
     let store = schema.store().await?;
     let place = brokers.place().await?;
     let done = place.holds(args.messages);
@@ -181,7 +185,7 @@ async fn postgres(args: &Args, brokers: Brokers, mut schema: Schema) -> Result<(
 /// Returns messages per second, and which version it was.
 async fn sqlite(args: &Args, brokers: Brokers) -> Result<(f64, String)> {
     let file = File::create().await?;
-    file.enqueue(args.messages, KEYS, PAYLOAD).await?;
+    file.enqueue(args.messages, args.keys(), PAYLOAD).await?;
     let place = brokers.place().await?;
     let done = place.holds(args.messages);
     let took = run::until(Arc::new(file.store()?), place.publisher()?, done).await?;
@@ -201,9 +205,9 @@ fn show(args: &Args, broker: &str, stores: &str, figures: &Figures) -> Result<()
             (
                 "messages",
                 format!(
-                    "{} of {PAYLOAD} bytes and what the wire adds, {KEYS} keys, {PARTITIONS} \
-                     partitions",
-                    args.messages
+                    "{} of {PAYLOAD} bytes and what the wire adds, {} keys, {PARTITIONS} partitions",
+                    args.messages,
+                    args.keys()
                 ),
             ),
             (
