@@ -52,7 +52,10 @@ pub(crate) struct Args {
 pub(crate) enum Stores {
     Postgres,
     Sqlite,
+    /// Postgres and SQLite.
     Both,
+    /// No database, so that what a broker costs is seen; only with one.
+    Memory,
 }
 
 /// Messages per second, round by round.
@@ -73,6 +76,10 @@ pub(crate) async fn measure(args: &Args) -> Result<()> {
     if let Some(brokers) = args.broker {
         return broker::measure(args, brokers).await;
     }
+    ensure!(
+        args.store != Stores::Memory,
+        "the store in memory has no yardstick but that of a broker: add --broker"
+    );
     let mut ratios = Vec::new();
     if args.store != Stores::Sqlite {
         let ratio = Schema::with(PARTITIONS, true, |schema| postgres(args, schema)).await?;
