@@ -14,6 +14,7 @@ mod machine;
 mod memory;
 mod nats;
 mod publisher;
+mod redis;
 mod relay;
 mod run;
 mod schema;

@@ -2,9 +2,12 @@
 
 use std::{
     env,
-    future::{Future, IntoFuture as _},
+    future::IntoFuture as _,
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,12 +20,16 @@ use async_nats::{
         stream::Config as StreamConfig,
     },
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use iobox::nats::{Config, JetStreamPublisher, wire};
+use iobox::{
+    nats::{Config, JetStreamPublisher, wire},
+    publisher::Publisher,
+};
 use tokio::time::sleep;
 
-use crate::broker::RAW_IN_FLIGHT;
+use crate::broker::{Done, Place, RAW_IN_FLIGHT};
 
 /// The environment variable with the URL of the server.
 const URL: &str = "IOBOX_TEST_NATS_URL";
@@ -56,17 +63,18 @@ impl Nats {
             .context("making a stream")?;
         Ok(Self { url, name, context })
     }
+}
 
-    /// A publisher to it.
-    pub(crate) fn publisher(&self) -> Result<JetStreamPublisher> {
+#[async_trait]
+impl Place for Nats {
+    fn publisher(&self) -> Result<Arc<dyn Publisher>> {
         let config = Config::builder(&self.url, &self.name).prefix(&self.name);
-        Ok(JetStreamPublisher::new(config.build()?))
+        Ok(Arc::new(JetStreamPublisher::new(config.build()?)))
     }
 
-    /// Completes when it holds `count` messages.
-    pub(crate) fn holds(&self, count: usize) -> impl Future<Output = ()> + Send + 'static {
+    fn holds(&self, count: usize) -> Done {
         let (context, name) = (self.context.clone(), self.name.clone());
-        async move {
+        Box::pin(async move {
             loop {
                 let held = context.get_stream(&name).await;
                 let held = held.map(|stream| stream.cached_info().state.messages);
@@ -75,17 +83,10 @@ impl Nats {
                 }
                 sleep(LOOK).await;
             }
-        }
+        })
     }
 
-    /// Publishes messages as a relay does, by the driver alone. Returns how long it took until the
-    /// last acknowledgement.
-    pub(crate) async fn publish_raw(
-        &self,
-        messages: usize,
-        keys: usize,
-        payload: usize,
-    ) -> Result<Duration> {
+    async fn publish_raw(&self, messages: usize, keys: usize, payload: usize) -> Result<Duration> {
         let payload = Bytes::from(vec![b'x'; payload]);
         let subject = format!("{}.bench.message", self.name);
         let mut acks = FuturesUnordered::new();
@@ -124,16 +125,13 @@ impl Nats {
         Ok(took)
     }
 
-    /// Removes it.
-    pub(crate) async fn remove(&self) -> Result<()> {
+    async fn remove(&self) -> Result<()> {
         self.context.delete_stream(&self.name).await?;
         Ok(())
     }
 
-    /// The server and its settings, for the table.
-    pub(crate) async fn describe() -> Result<String> {
-        let (_, context) = connect().await?;
-        let version = context.client().server_info().version;
+    async fn describe(&self) -> Result<String> {
+        let version = self.context.client().server_info().version;
         Ok(format!("NATS {version}, a stream in files, 1 replica"))
     }
 }

@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use iobox_core::{Error, Result};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
+    io::tcp::socket2::TcpKeepalive,
+};
 
 /// The schemes of URLs; those behind the first four are Redis in TCP, in TLS and on a socket.
 const SCHEMES: [&str; 7] = [
@@ -18,6 +21,8 @@ const SCHEMES: [&str; 7] = [
 
 /// The longest prefix, in bytes.
 const PREFIX_MAX: usize = 64;
+/// How long a connection is idle before the system asks whether the other side is there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The bounds of every timeout.
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// The longest timeout.
@@ -256,12 +261,17 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
         )));
     }
     // RESP3, since only it tells when a connection has ended; nodelay, since batches end in part
-    // of a packet.
+    // of a packet; keepalive, since an idle connection that a firewall forgot would make the next
+    // messages unknown.
     let settings = info.redis_settings().clone();
     let settings = settings
         .set_protocol(ProtocolVersion::RESP3)
         .set_lib_name("iobox", env!("CARGO_PKG_VERSION"));
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let tcp = info
+        .tcp_settings()
+        .clone()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
 }
 

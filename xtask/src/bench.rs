@@ -10,7 +10,8 @@ use crate::servers::Servers;
 /// Run a benchmark, such as `relay` or `latency`.
 ///
 /// Uses the Postgres in IOBOX_TEST_POSTGRES_URL, or starts one with fsync on, the NATS in
-/// IOBOX_TEST_NATS_URL and the Redis in IOBOX_TEST_REDIS_URL, or starts them. Numbers depend on the disk and on what else the machine does.
+/// IOBOX_TEST_NATS_URL and the Redis in IOBOX_TEST_REDIS_URL, or starts them. Numbers depend on the
+/// disk and on what else the machine does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The benchmark and its arguments; `-- --help` lists them

@@ -47,11 +47,18 @@ impl Programs {
         find(path_folders(), usual, &["nats-server"], version)
     }
 
-    /// Finds those of Redis, else those of Valkey.
+    /// Finds those of Redis or Valkey: whichever comes first in `PATH`, else Redis.
     pub(super) fn redis() -> Option<Self> {
-        REDIS_SERVERS.into_iter().find_map(|server| {
-            let usual = REDIS_FOLDERS.into_iter().map(PathBuf::from);
-            find(path_folders(), usual, &[server], version)
+        let one = |folder: PathBuf, server| find([folder], [], &[server], version);
+        let either = |folder: PathBuf| {
+            let mut servers = REDIS_SERVERS.into_iter();
+            servers.find_map(|server| one(folder.clone(), server))
+        };
+        path_folders().find_map(either).or_else(|| {
+            REDIS_SERVERS.into_iter().find_map(|server| {
+                let usual = REDIS_FOLDERS.into_iter().map(PathBuf::from);
+                find([], usual, &[server], version)
+            })
         })
     }
 
@@ -178,6 +185,21 @@ mod tests {
         let half = server(base.path(), "half", "15.18");
         fs::remove_file(half.join("initdb")).expect("a file");
         assert_eq!(found(&[&half], &[&half]), None);
+    }
+
+    #[test]
+    fn each_server_tells_its_version_in_its_own_way() {
+        for (text, version) in [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-1)", "15.18"),
+            ("nats-server: v2.15.1", "2.15.1"),
+            (
+                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0",
+                "7.0.15",
+            ),
+            ("Valkey server v=9.1.2 sha=00000000:1 malloc=libc", "9.1.2"),
+        ] {
+            assert_eq!(version_in(text).as_deref(), Some(version));
+        }
     }
 
     #[test]
