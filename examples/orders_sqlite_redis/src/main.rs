@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
 
     let relay = Relay::builder(store.clone(), publisher);
     let (stop, stopped) = oneshot::channel::<()>();
-    let relay = tokio::spawn(relay.build()?.run(async { drop(stopped.await) }));
+    let mut relay = tokio::spawn(relay.build()?.run(async { drop(stopped.await) }));
 
     // One task for each order, all at once.
     let outbox = Outbox::new(Arc::new(store.clone()));
@@ -68,14 +68,16 @@ async fn main() -> Result<()> {
         placed?.context("an order could not be placed")?;
     }
 
-    timeout(Duration::from_secs(30), async {
+    let published = timeout(Duration::from_secs(30), async {
         while left(&store).await? > 0 {
             tokio::task::yield_now().await;
         }
         anyhow::Ok(())
-    })
-    .await
-    .context("not everything was published")??;
+    });
+    tokio::select! {
+        ended = &mut relay => ended?.context("the relay failed")?,
+        published = published => published.context("not everything was published")??,
+    }
     drop(stop);
     relay.await?.context("the relay failed")?;
 
