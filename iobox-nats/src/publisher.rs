@@ -70,7 +70,8 @@ impl Publisher for JetStreamPublisher {
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when the server cannot be reached or does
     /// not answer; [`Invalid`](iobox_core::ErrorKind::Invalid) with what to change when the
     /// credentials are refused, JetStream is off, or the stream is missing, does not take the
-    /// subjects, forgets ids too early, keeps messages less well than was asked for, or is sealed.
+    /// subjects (at the start alone), forgets ids too early, keeps messages less well than was asked
+    /// for, or is sealed.
     async fn probe(&self) -> Result<Durability> {
         Ok(self.link.probe().await?)
     }

@@ -11,6 +11,7 @@ use iobox_core::{
 };
 use iobox_nats::{Config, ConfigBuilder, JetStreamPublisher, StreamSettings};
 use iobox_testkit::servers::Nats;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::support::{place::Place, server};
 
@@ -180,6 +181,31 @@ async fn a_server_that_cannot_be_reached_is_unavailable() {
     let error = publisher.probe().await.expect_err("nobody is there");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     says(&error, "cannot be reached");
+}
+
+/// What a server says first that wants TLS, and then nothing.
+const WANTS_TLS: &[u8] =
+    b"INFO {\"server_id\":\"a\",\"version\":\"2.10.0\",\"max_payload\":1048576,\
+    \"headers\":true,\"jetstream\":true,\"tls_required\":true}\r\n";
+
+#[tokio::test]
+async fn a_server_that_wants_tls_makes_no_panic() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("nats://{}", listener.local_addr().expect("an address"));
+    let greeting = tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            connection.write_all(WANTS_TLS).await.expect("a greeting");
+        }
+    });
+    let publisher = publisher(Config::builder(url, "ORDERS"));
+    // Each time, so that the first try has harmed nothing.
+    for _ in 0..2 {
+        let error = publisher.probe().await.expect_err("no TLS");
+        if cfg!(not(feature = "tls")) && error.kind() == ErrorKind::Invalid {
+            says(&error, "without the feature tls: switch that on");
+        }
+    }
+    greeting.abort();
 }
 
 #[tokio::test]
