@@ -5,7 +5,7 @@
 
 use std::{error::Error as _, io, sync::Arc};
 
-use iobox_core::{Error, ErrorKind, publisher::PublishError};
+use iobox_core::{Error, publisher::PublishError};
 use redis::RedisError;
 
 /// Whom an answer of the server is about.
@@ -237,10 +237,6 @@ pub(crate) fn asked(what: &str, error: &RedisError) -> Error {
 
 /// The same as the outcome of a message that was not sent.
 pub(crate) fn not_sent(error: &Error) -> PublishError {
-    debug_assert!(matches!(
-        error.kind(),
-        ErrorKind::Unavailable | ErrorKind::Invalid
-    ));
     PublishError::Unavailable(format!("not sent: {error}"))
 }
 
@@ -288,6 +284,8 @@ fn broken(error: &RedisError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use iobox_core::ErrorKind;
+
     use super::*;
 
     fn server(line: &str) -> RedisError {
