@@ -20,7 +20,7 @@ use crate::{
     session::Session,
 };
 
-/// The server is asked at most so often, whether by a connection or about the stream.
+/// How often a server is tried that does not answer, and asked about a stream that is not right.
 const PACE: Duration = Duration::from_secs(1);
 
 /// A connection whose stream was looked at.
@@ -112,20 +112,20 @@ impl Link {
         self.look(turn).await.and_then(usable)
     }
 
-    /// Asks the server, or tells what it said within the last second over this connection.
+    /// Asks the server: each time over a connection that is good, else at most once a second.
     ///
+    /// It never answers from memory: a connection may have ended without having noticed.
     /// When the future is dropped, the question goes on, and its answer serves the next caller.
     pub(crate) async fn probe(&self) -> Result<Durability, Refusal> {
         loop {
             let turn = Arc::clone(&self.shared.turn).lock_owned().await;
-            let Some(next) = turn.too_soon() else {
-                return self.look(turn).await?.verdict();
-            };
-            if let Some(live) = self.shared.fresh() {
-                return live.verdict();
+            match turn.too_soon() {
+                Some(next) if self.shared.fresh().is_none() => {
+                    drop(turn);
+                    sleep_until(next).await;
+                }
+                _ => return self.look(turn).await?.verdict(),
             }
-            drop(turn);
-            sleep_until(next).await;
         }
     }
 

@@ -34,6 +34,12 @@ use crate::{
 /// How often an idle connection is tried; it ends when two pings are not answered.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many replies may wait to be handed on, beyond those to messages in flight; async-nats drops
+/// any more, and their messages are unknown.
+///
+/// Calls that were dropped give their places back at once, and their replies come all the same.
+const REPLIES_MAX: usize = 65_536;
+
 /// One connection and what is known of the stream behind it.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -176,8 +182,7 @@ fn options(
     .connection_timeout(config.connect_timeout)
     .request_timeout(Some(config.connect_timeout))
     .ping_interval(PING_INTERVAL)
-    // So that no reply is dropped: a call that ends leaves its replies behind.
-    .subscription_capacity(2 * config.max_in_flight)
+    .subscription_capacity(REPLIES_MAX + config.max_in_flight)
     .name(&config.name);
     #[cfg(feature = "tls")]
     let options = options

@@ -129,7 +129,9 @@ impl Inner {
                 Ok(live)
             }
             Err(error) => {
-                state.failed = Some((error.kind(), error.to_string()));
+                let (kind, text) = (error.kind(), error.to_string());
+                let sentence = text.strip_prefix(&format!("{kind}: ")).unwrap_or(&text);
+                state.failed = Some((kind, sentence.to_owned()));
                 Err(error)
             }
         }

@@ -3,7 +3,9 @@
 //! What the server says in its own words is never passed on: it quotes the arguments of commands
 //! that it does not know, and those may be credentials or parts of a message.
 
-use iobox_core::{Error, ErrorKind, publisher::PublishError};
+use std::{error::Error as _, io, sync::Arc};
+
+use iobox_core::{Error, publisher::PublishError};
 use redis::RedisError;
 
 /// Whom an answer of the server is about.
@@ -235,10 +237,6 @@ pub(crate) fn asked(what: &str, error: &RedisError) -> Error {
 
 /// The same as the outcome of a message that was not sent.
 pub(crate) fn not_sent(error: &Error) -> PublishError {
-    debug_assert!(matches!(
-        error.kind(),
-        ErrorKind::Unavailable | ErrorKind::Invalid
-    ));
     PublishError::Unavailable(format!("not sent: {error}"))
 }
 
@@ -249,7 +247,18 @@ fn is_setup(error: &RedisError) -> bool {
         redis::ErrorKind::AuthenticationFailed
             | redis::ErrorKind::InvalidClientConfig
             | redis::ErrorKind::RESP3NotSupported
-    )
+    ) || is_tls(error)
+}
+
+/// Whether TLS has found fault with the other side, which rustls reports as invalid data.
+fn is_tls(error: &RedisError) -> bool {
+    // The driver hands out what it shares, and not what is in it.
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    error
+        .source()
+        .and_then(|source| source.downcast_ref::<Shared>())
+        .and_then(|shared| shared.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
 }
 
 /// What went wrong without an answer of the server, in words of our own.
@@ -261,6 +270,10 @@ fn broken(error: &RedisError) -> &'static str {
         }
         redis::ErrorKind::InvalidClientConfig => "the connection cannot be set up as configured",
         redis::ErrorKind::Parse => "the reply cannot be read: is this a Redis server?",
+        redis::ErrorKind::Io if is_tls(error) => {
+            "TLS fails: the server's certificate is not for this host or not from an authority that \
+             this machine trusts, or the server speaks no TLS"
+        }
         redis::ErrorKind::Io if error.is_timeout() => "it takes too long",
         redis::ErrorKind::Io if error.is_connection_refusal() => "the connection is refused",
         redis::ErrorKind::Io if error.is_connection_dropped() => "the connection has ended",
@@ -271,7 +284,7 @@ fn broken(error: &RedisError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use iobox_core::ErrorKind;
 
     use super::*;
 
@@ -493,6 +506,10 @@ mod tests {
         let refused = RedisError::from(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert_eq!(asked("q", &refused).kind(), ErrorKind::Unavailable);
         let login = RedisError::from((redis::ErrorKind::AuthenticationFailed, "secret"));
+        let certificate = RedisError::from(io::Error::new(io::ErrorKind::InvalidData, "secret"));
+        let certificate = asked("q", &certificate);
+        assert_eq!(certificate.kind(), ErrorKind::Invalid);
+        assert!(certificate.to_string().contains("TLS fails"));
         let login = asked("q", &login);
         assert_eq!(login.kind(), ErrorKind::Invalid);
         assert!(!login.to_string().contains("secret"));

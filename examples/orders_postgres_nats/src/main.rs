@@ -72,8 +72,10 @@ async fn main() -> Result<()> {
     while let Some(placed) = tasks.join_next().await {
         placed?.context("an order could not be placed")?;
     }
-    relay.wait_until_empty(Duration::from_secs(30)).await?;
+    let published = relay.wait_until_empty(Duration::from_secs(30)).await;
+    // First, since it knows the reason if it failed.
     relay.drain().await.context("the relay failed")?;
+    published?;
 
     let mut last: HashMap<i32, i32> = HashMap::new();
     for order in read(&broker, &schema).await? {

@@ -66,8 +66,10 @@ async fn main() -> Result<()> {
         placed?.context("an order could not be placed")?;
     }
 
-    relay.wait_until_empty(Duration::from_secs(30)).await?;
+    let published = relay.wait_until_empty(Duration::from_secs(30)).await;
+    // First, since it knows the reason if it failed.
     relay.drain().await.context("the relay failed")?;
+    published?;
 
     let origin = store.open(&Queue::Outbox).await?.origin;
     let orders = read(&url, &format!("{prefix}orders.placed"), &origin.to_string()).await?;

@@ -1,18 +1,12 @@
 //! Durability: what the server's word is worth, asked of real servers.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
 use iobox_core::{
     ErrorKind, Relay, memory::MemoryStore, partition::Partitions, publisher::Durability,
     publisher::Publisher as _,
 };
 use iobox_testkit::servers::Redis;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Place, message, publish, server};
+use crate::support::{Log, Place, message, publish, server};
 
 /// A server with these lines refuses with this sentence, at start.
 async fn refused(settings: &[&str], says: &str) {
@@ -98,44 +92,17 @@ async fn the_sync_of_the_server_is_told() {
     }
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn a_server_that_forgets_is_accepted_by_option_with_a_loud_warning() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = log.listen();
     let server = server(Redis::builder().setting("appendonly no")).await;
     let place = Place::on(&server).await;
     let publisher = super::support::made(place.config().allow_volatile(true));
     let told = publisher.probe().await.expect("accepted");
     assert_eq!(told, Durability::Volatile);
     assert_eq!(publish(&publisher, &[message("t", "a")]).await, [""]);
-    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    let text = log.text();
     let warning = text
         .lines()
         .find(|line| line.contains("WARN"))

@@ -21,6 +21,7 @@ async fn refused(publisher: &RedisPublisher, says: &str) {
     assert!(!format!("{error:?} {publisher:?}").contains(SECRET));
     for outcome in publish(publisher, &[message("t", "a"), message("t", "b")]).await {
         assert!(outcome.starts_with("unavailable: "), "{outcome}");
+        assert!(outcome.matches("invalid: ").count() <= 1, "{outcome}");
         assert!(outcome.contains(says), "{outcome}");
         assert!(!outcome.contains(SECRET), "{outcome}");
     }

@@ -10,6 +10,7 @@ mod foreign;
 mod login;
 mod outage;
 mod refusal;
+mod secrets;
 mod silence;
 mod support;
 mod trim;

@@ -1,11 +1,13 @@
 //! What the tests share: servers, messages, reading streams back, a relay.
 
+mod log;
 mod place;
 mod reader;
 mod relayed;
 
 use std::{net::SocketAddr, time::Duration};
 
+pub(crate) use log::Log;
 pub(crate) use place::{Place, made, message, publish, server};
 pub(crate) use reader::Reader;
 pub(crate) use relayed::{BATCH, IN_FLIGHT, Relayed, complete_in_order};
