@@ -154,7 +154,8 @@ select
     )
 }
 
-/// Closes chosen rows; parameters as for a replay.
+/// Closes chosen rows; parameters as for a replay. A row whose state changed since the snapshot is left
+/// alone; one that was only marked, set aside or released meanwhile is not.
 fn discard(select: &str, limit: &str, dry: &str) -> String {
     format!(
         "
@@ -165,8 +166,8 @@ with picked as materialized ({select}), chosen as materialized (
   set state = 5, revision = m.revision + 1, halts = false, suspect = false, due_at = null,
     settled_at = (select {{clock}}())
   from chosen as c
-  where not {dry} and m.partition = c.partition and m.seq = c.seq and m.revision = c.revision
-    and m.state = c.state
+  where not {dry} and m.partition = c.partition and m.seq = c.seq
+    and (m.state = c.state or (m.state in (0, 2) and c.state in (0, 2)))
   returning m.seq
 )
 select
