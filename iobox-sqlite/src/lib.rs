@@ -51,6 +51,7 @@ mod connection;
 mod error;
 mod gate;
 mod ident;
+mod inbox;
 mod migrate;
 mod open;
 mod owner;
@@ -63,6 +64,7 @@ mod wake;
 
 pub use config::{Config, ConfigBuilder, Synchronous};
 pub use error::{Failure, sql_error};
+pub use inbox::{OnTxSync, SqliteHandler};
 pub use migrate::migration_sql;
 pub use rusqlite;
 pub use store::SqliteStore;
