@@ -14,6 +14,10 @@ use crate::{
     publisher::Durability,
 };
 
+/// How long after its cancellation a handler counts as stuck: one that blocks its thread cannot be
+/// stopped.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
 /// Executes messages by running a handler.
 ///
 /// Each runs in a task of its own, so that a panic is a failed attempt. A handler that exceeds its
@@ -57,7 +61,14 @@ impl<S: Clone + Send + Sync + 'static> HandleExecutor<S> {
             Ok(Some(Ok(Err(error)))) => outcome_of(error),
             Ok(Some(Err(_)) | None) => transient("the handler panicked".into()),
             Err(_) => {
-                task.shutdown().await;
+                task.abort_all();
+                if timeout(STUCK_AFTER, task.join_next()).await.is_err() {
+                    tracing::error!(
+                        "a handler goes on after its cancellation; its slot stays occupied"
+                    );
+                    metrics::counter!("iobox_stuck_handlers_total").increment(1);
+                    task.shutdown().await;
+                }
                 transient(format!("the handler did not end within {limit:?}"))
             }
         }
