@@ -24,7 +24,7 @@ use iobox_core::{
 };
 use iobox_postgres::PostgresStore;
 use iobox_testkit::suite::{
-    inbox::support::{Worker, delivery, inbox, name, receive, source, stats, subscribe},
+    inbox::support::{Worker, delivery, inbox, name, quick, receive, source, stats, subscribe},
     support::PATIENCE,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -277,6 +277,36 @@ async fn a_dropped_reception_is_done_or_not_done() {
             .await
             .expect("nobody holds the lock")
     );
+}
+
+/// More handlers than connections wait for each other without burning attempts, however slow they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_connection_is_no_attempt() {
+    const MESSAGES: usize = 12;
+    let schema = Schema::new();
+    let timeout = Duration::from_millis(300);
+    let config = schema.config().pool_size(4).pool_timeout(timeout);
+    let store = schema.store(config).await;
+    store.migrate().await.expect("migrate");
+    effect_table(&schema).await;
+    let mut router = Router::new();
+    let effect = Effect::new(&schema.0, "a", Duration::from_millis(700));
+    router.on_tx("t", "a", effect).policy(quick(1));
+    let inbox = inbox(&*store, router);
+    inbox.subscribe().await.expect("subscribe");
+    let all: Vec<_> = (0..MESSAGES)
+        .map(|n| delivery("t", &n.to_string(), ""))
+        .collect();
+    receive(&*store, &all).await;
+    let handle = inbox.spawn();
+    handle
+        .wait_until_empty(PATIENCE)
+        .await
+        .expect("all handled");
+    handle.drain().await.expect("a drain");
+    let wanted = i64::try_from(MESSAGES).expect("small");
+    assert_eq!(effects(&schema.0, "true").await, (wanted, wanted));
+    assert_eq!(stats(&*store, "a").await.dead, 0);
 }
 
 fn read(variable: &str, default: usize) -> usize {

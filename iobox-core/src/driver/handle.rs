@@ -58,6 +58,7 @@ impl<S: Clone + Send + Sync + 'static> HandleExecutor<S> {
         match timeout(limit, task.join_next()).await {
             Ok(Some(Ok(Ok(Attempted::Handled)))) => Outcome::Ok { duplicate: false },
             Ok(Some(Ok(Ok(Attempted::Committed)))) => Outcome::Settled,
+            Ok(Some(Ok(Ok(Attempted::NotRun { reason })))) => Outcome::Unavailable { reason },
             Ok(Some(Ok(Err(error)))) => outcome_of(error),
             Ok(Some(Err(_)) | None) => transient("the handler panicked".into()),
             Err(_) => {

@@ -11,12 +11,18 @@ use crate::{
 };
 
 /// What became of an attempt that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempted {
     /// The handler is done; its success is still to be settled.
     Handled,
     /// The handler's effects and its success were committed together.
     Committed,
+    /// The handler was not run, since no transaction could be opened: not the message's fault, and not
+    /// counted as an attempt.
+    NotRun {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How a handler of one kind is run, for adapters that bring a kind of their own.
@@ -69,7 +75,13 @@ impl<S: Transact, H: TxHandler<S::Tx>> Attempt<S> for InTransaction<H> {
         message: &Message,
         success: &Settlement,
     ) -> Result<Attempted, HandlerError> {
-        let mut open = store.begin_handling().await?;
+        let mut open = match store.begin_handling().await {
+            Ok(open) => open,
+            Err(error) => {
+                let reason = error.to_string();
+                return Ok(Attempted::NotRun { reason });
+            }
+        };
         self.0.handle(&mut open, message).await?;
         // The fence is the last thing before COMMIT.
         match store.mark(&mut open, queue, success).await? {

@@ -1,6 +1,9 @@
 //! The transactional handler: a closure on the thread of the store.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use iobox_core::{
@@ -79,8 +82,11 @@ impl Attempt<SqliteStore> for OnThread {
         let (inner, queue) = (Arc::clone(&store.inner), Arc::clone(&queue.inner));
         let (handler, message) = (Arc::clone(&self.0), message.clone());
         let success = success.clone();
+        let running = Arc::new(AtomicBool::new(false));
+        let entered = Arc::clone(&running);
         let work = move |conn: &mut rusqlite::Connection| {
             limited(conn, &inner, |open| {
+                entered.store(true, Ordering::Relaxed);
                 handler.handle(&open.tx, &message)?;
                 match queue.mark(&open.tx, &success)? {
                     Settled::Applied => {
@@ -96,6 +102,12 @@ impl Attempt<SqliteStore> for OnThread {
                 }
             })
         };
-        store.inner.application.call(work).await
+        match store.inner.application.call(work).await {
+            // Somebody else kept the file for too long.
+            Err(error) if !running.load(Ordering::Relaxed) => Ok(Attempted::NotRun {
+                reason: error.to_string(),
+            }),
+            attempted => attempted,
+        }
     }
 }
