@@ -1,4 +1,5 @@
-//! The core of iobox: messages, the traits of stores and brokers, the dispatch machine, the relay.
+//! The core of iobox: messages, the traits of stores and brokers, the dispatch machine, the relay,
+//! the inbox.
 //!
 //! No database, no broker and no wall clock: adapters bring them.
 
@@ -8,6 +9,7 @@ pub mod dispatch;
 mod driver;
 mod error;
 pub mod handler;
+pub mod inbox;
 pub mod memory;
 pub mod message;
 mod outbox;
@@ -18,6 +20,7 @@ pub mod relay;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
+pub use inbox::{Inbox, Router};
 pub use outbox::Outbox;
 pub use relay::{Relay, RelayHandle};
 pub use store::Store;

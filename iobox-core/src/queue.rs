@@ -2,20 +2,25 @@
 
 use std::fmt;
 
+use crate::inbox::HandlerName;
+
 /// A queue of the tables under one schema and prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Queue {
     /// The outbox.
     Outbox,
+    /// What one handler of the inbox has to handle.
+    Inbox(HandlerName),
 }
 
 impl Queue {
     /// Its name in tables, metrics and logs.
     #[must_use]
-    pub const fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Outbox => "outbox",
+            Self::Inbox(handler) => handler.queue_name(),
         }
     }
 }

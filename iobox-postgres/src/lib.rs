@@ -27,6 +27,38 @@
 //! Other languages write with the SQL function `enqueue(topic, key, payload, headers, id)` in the
 //! same schema.
 //!
+//! # The inbox
+//!
+//! `Router::on_tx` gives a handler a transaction on a connection of the store's own. The mark that the
+//! message is handled is the last statement before its COMMIT and locks the lease, so that a worker
+//! that lost it commits nothing. Handlers of other processes are found by polling; those of this
+//! process are woken by a reception of this process.
+//!
+//! ```no_run
+//! use iobox_core::{Inbox, Router, handler::{HandlerError, TxHandler}, message::Message};
+//! use iobox_postgres::PostgresStore;
+//! use sqlx::PgConnection;
+//!
+//! struct ReserveStock;
+//!
+//! #[async_trait::async_trait]
+//! impl TxHandler<PgConnection> for ReserveStock {
+//!     async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
+//!         sqlx::query("insert into reserved (id) values ($1)")
+//!             .bind(message.id().as_str())
+//!             .execute(tx)
+//!             .await?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # async fn example(store: PostgresStore) -> iobox_core::Result<()> {
+//! let mut router = Router::new();
+//! router.on_tx("orders.created", "reserve-stock", ReserveStock);
+//! Inbox::builder(store, router).build()?.run(std::future::pending()).await
+//! # }
+//! ```
+//!
 //! # Layout
 //!
 //! * `config`, `ident`: settings, checked once.

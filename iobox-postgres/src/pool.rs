@@ -1,8 +1,9 @@
 //! The pool: connections of the store's own, set so that every statement can rely on them.
 //!
-//! The store never opens a transaction on a pooled connection: a `begin` that is cancelled at the
-//! wrong moment leaves a connection of sqlx 0.9.0 in an open transaction, and what the next
-//! borrower writes is lost. Every call is one autocommitted statement.
+//! A `begin` that is cancelled at the wrong moment leaves a connection of sqlx 0.9.0 in an open
+//! transaction, and what the next borrower writes is lost. So the store opens transactions in a pool
+//! of their own alone, and only in tasks that nobody can cancel; every other call is one
+//! autocommitted statement.
 
 use std::{sync::Arc, time::Duration};
 
@@ -110,6 +111,16 @@ impl Connector {
     /// The pool for administration; opens nothing yet.
     pub(crate) fn admin_pool(&self, config: &Config) -> PgPool {
         self.patient().lazy(config, 2, false)
+    }
+
+    /// The pool for transactions of handlers and receptions; opens nothing yet. A handler may wait for
+    /// other things than the server, so that its session may be idle for long.
+    pub(crate) fn handler_pool(&self, config: &Config) -> PgPool {
+        let patient = Self {
+            idle_in_transaction_timeout: ADMIN_TIMEOUT.max(self.idle_in_transaction_timeout),
+            ..self.patient()
+        };
+        patient.lazy(config, config.pool_size, false)
     }
 
     /// A pool of one connection, which a listener takes for its life; opens nothing yet.

@@ -9,6 +9,7 @@ use iobox_core::{
     store::{Body, Entry, Pending, Revision, Seq, State},
 };
 use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
+use uuid::Uuid;
 
 use crate::error::from_sqlx;
 
@@ -31,11 +32,11 @@ pub(crate) fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
         .map_err(|source| from_sqlx("reading a row", source))
 }
 
-/// A partition as tables keep it.
+/// A partition as tables keep it; those of handler `n` are counted from `256 * n` on.
 pub(crate) fn partition(number: i16) -> Result<Partition> {
-    u8::try_from(number)
+    u8::try_from(number.rem_euclid(256))
         .map(Partition::new)
-        .map_err(|_| Error::corrupt("a stored partition is not in 0 to 255"))
+        .map_err(|_| Error::internal("a remainder of 256 is a byte"))
 }
 
 /// Microseconds as tables count them; what lies in the past counts as none.
@@ -70,15 +71,22 @@ pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
         suspect: get(row, 9)?,
         size: usize::try_from(get::<i32>(row, 10)?).unwrap_or(0),
         age: duration(get(row, 11)?),
-        body: body(origin, row, [12, 13, 14, 15], key.as_ref()),
+        body: body(origin, row, [12, 13, 14, 15, 16], key.as_ref()),
         key,
     }))
 }
 
-/// The message of the columns id, topic, headers and payload, or why there is none.
-fn body(origin: Origin, row: &PgRow, columns: [usize; 4], key: Option<&OrderingKey>) -> Body {
+/// The message of the columns id, topic, headers, payload and origin, or why there is none; `ours` is
+/// the origin of rows that have none.
+fn body(ours: Origin, row: &PgRow, columns: [usize; 5], key: Option<&OrderingKey>) -> Body {
     let decode = || -> Result<Message> {
-        let [id, topic, headers, payload] = columns;
+        let [id, topic, headers, payload, origin] = columns;
+        let origin = match get::<Option<&str>>(row, origin)? {
+            None => ours,
+            Some(text) => Uuid::parse_str(text)
+                .map(Origin::new)
+                .map_err(|_| Error::corrupt("the stored origin is not a UUID"))?,
+        };
         let key = key.map(|key| OrderingKey::new(key.as_str())).transpose()?;
         Ok(Message::new(
             origin,
@@ -114,7 +122,7 @@ pub(crate) fn entry(row: &PgRow, origin: Option<Origin>) -> Result<Entry> {
     entry.halts = get(row, 8)?;
     entry.reason = get(row, 9)?;
     entry.settled_at = get::<Option<i64>>(row, 11)?.map(time);
-    entry.body = origin.map(|origin| body(origin, row, [0, 4, 12, 13], entry.key.as_ref()));
+    entry.body = origin.map(|origin| body(origin, row, [0, 4, 12, 13, 14], entry.key.as_ref()));
     Ok(entry)
 }
 

@@ -175,3 +175,6 @@ mod serializable {
     use super::Server;
     iobox_testkit::store_suite!(Server<2>);
 }
+
+// The cases of the inbox open their transactions themselves.
+iobox_testkit::inbox_suite!(Server<0>);

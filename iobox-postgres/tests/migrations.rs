@@ -28,7 +28,7 @@ async fn migrating_again_changes_nothing() {
     let before = store.verify().await.unwrap();
     store.migrate().await.unwrap();
     assert_eq!(store.verify().await.unwrap(), before);
-    assert_eq!(tables(&schema).await, 6);
+    assert_eq!(tables(&schema).await, 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,10 +103,10 @@ async fn older_tables_are_refused_until_they_are_migrated() {
     let store = schema.migrated(16).await;
     let mut person = connection().await;
     let older = format!(
-        "delete from \"{0}\".migration where version = 2;
-         drop function \"{0}\".enqueue(text, text, bytea, jsonb, text);
-         drop function \"{0}\".check_headers(jsonb);
-         drop function \"{0}\".check_text(text, text)",
+        "delete from \"{0}\".migration where version = 3;
+         drop table \"{0}\".handler, \"{0}\".subscription, \"{0}\".routing, \"{0}\".received,
+           \"{0}\".inbox, \"{0}\".admitted;
+         drop sequence \"{0}\".received_seq, \"{0}\".inbox_seq",
         schema.0
     );
     run(&mut person, older).await;

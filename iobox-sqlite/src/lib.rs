@@ -1,4 +1,5 @@
-//! The SQLite store of iobox: a transactional outbox in the application's own database file.
+//! The SQLite store of iobox: a transactional outbox and an inbox in the application's own database
+//! file.
 //!
 //! The application writes its rows and its messages in one transaction, and a relay of the same or
 //! of another process moves the messages to a broker. Everything lives in one file, in a few tables
@@ -31,6 +32,32 @@
 //! * [`SqliteStore::enqueue_sync`] writes through a transaction of the caller's own connection to
 //!   the same file.
 //!
+//! # The inbox
+//!
+//! [`OnTxSync::on_tx_sync`] gives a handler of the inbox a transaction of the file: what it writes, what
+//! it enqueues, and the mark that the message is handled commit together.
+//!
+//! ```no_run
+//! # use iobox_core::{Inbox, Router, handler::HandlerError, inbox::{Delivery, Source}, message::Message};
+//! # use iobox_sqlite::{OnTxSync, SqliteStore, rusqlite::Transaction};
+//! # async fn example(store: SqliteStore, delivery: Delivery) -> iobox_core::Result<()> {
+//! let mut router = Router::new();
+//! router.on_tx_sync(
+//!     "orders.created",
+//!     "reserve-stock",
+//!     |tx: &Transaction<'_>, message: &Message| -> Result<(), HandlerError> {
+//!         tx.execute("INSERT INTO reserved (id) VALUES (?1)", [message.id().as_str()])?;
+//!         Ok(())
+//!     },
+//! );
+//! let inbox = Inbox::builder(store, router).build()?;
+//! let handle = inbox.spawn();
+//! inbox.receive(&Source::new("webhook")?, &[delivery]).await?;
+//! // It is committed: ack it now.
+//! handle.drain().await
+//! # }
+//! ```
+//!
 //! # What to know about SQLite
 //!
 //! * One file has one writer at a time. While a transaction that writes is open, every other one
@@ -51,6 +78,7 @@ mod connection;
 mod error;
 mod gate;
 mod ident;
+mod inbox;
 mod migrate;
 mod open;
 mod owner;
@@ -63,6 +91,7 @@ mod wake;
 
 pub use config::{Config, ConfigBuilder, Synchronous};
 pub use error::{Failure, sql_error};
+pub use inbox::{OnTxSync, SqliteHandler};
 pub use migrate::migration_sql;
 pub use rusqlite;
 pub use store::SqliteStore;

@@ -15,11 +15,12 @@ use crate::{
     error::Failure,
     gate::{Gate, Urgency},
     ident::Ident,
+    inbox::InboxSql,
     sql::{Sql, fill},
 };
 
 /// The version of the tables that this program makes and knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// The tables of version 1. Every statement may be repeated.
 const TABLES: &str = "
@@ -114,6 +115,90 @@ CREATE TABLE IF NOT EXISTS {p}known (
 CREATE INDEX IF NOT EXISTS {p}known_enqueued ON {p}known (enqueued_at);
 ";
 
+/// The tables of version 2: the inbox. Every statement may be repeated.
+const INBOX: &str = "
+-- Handlers that were ever subscribed. The rows of number n have the partitions from 256 * n on.
+CREATE TABLE IF NOT EXISTS {p}handler (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    name    TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS {p}subscription (
+    pattern  TEXT NOT NULL,
+    handler  INTEGER NOT NULL,
+    PRIMARY KEY (pattern, handler)
+) STRICT, WITHOUT ROWID;
+
+-- The messages that were received, each once.
+CREATE TABLE IF NOT EXISTS {p}received (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    source       TEXT NOT NULL,
+    origin       TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    topic        TEXT NOT NULL,
+    key          TEXT,
+    size         INTEGER NOT NULL,
+    received_at  INTEGER NOT NULL,
+    -- When it happened, if its producer said so.
+    occurred_at  INTEGER,
+    -- Whether no handler was subscribed to its topic so far.
+    unrouted     INTEGER NOT NULL,
+    headers      TEXT NOT NULL,
+    payload      BLOB NOT NULL,
+    UNIQUE (source, origin, id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS {p}received_at ON {p}received (received_at) WHERE unrouted = 0;
+CREATE INDEX IF NOT EXISTS {p}received_unrouted ON {p}received (received_at) WHERE unrouted = 1;
+
+-- One row for each message and handler; as the rows of the outbox.
+CREATE TABLE IF NOT EXISTS {p}inbox (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    partition    INTEGER NOT NULL CHECK (partition > 255),
+    state        INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5),
+    revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
+    attempt      INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    uncertain    INTEGER NOT NULL DEFAULT 0,
+    alone        INTEGER NOT NULL DEFAULT 0,
+    suspect      INTEGER NOT NULL DEFAULT 0,
+    halts        INTEGER NOT NULL DEFAULT 0,
+    absorbed     INTEGER NOT NULL DEFAULT 0,
+    replay       INTEGER,
+    size         INTEGER NOT NULL,
+    enqueued_at  INTEGER NOT NULL,
+    due_at       INTEGER,
+    settled_at   INTEGER,
+    message      INTEGER NOT NULL,
+    id           TEXT NOT NULL,
+    topic        TEXT NOT NULL,
+    key          TEXT,
+    reason       TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS {p}inbox_pending ON {p}inbox (partition) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS {p}inbox_due ON {p}inbox (partition, due_at) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS {p}inbox_waiting ON {p}inbox (partition, key) WHERE state = 2;
+CREATE INDEX IF NOT EXISTS {p}inbox_dead ON {p}inbox (state) WHERE state = 3;
+CREATE INDEX IF NOT EXISTS {p}inbox_blocker ON {p}inbox (partition, key)
+    WHERE key IS NOT NULL AND {blocks};
+CREATE INDEX IF NOT EXISTS {p}inbox_settled ON {p}inbox (settled_at) WHERE state IN (4, 5);
+CREATE INDEX IF NOT EXISTS {p}inbox_replay ON {p}inbox (replay) WHERE replay IS NOT NULL;
+CREATE INDEX IF NOT EXISTS {p}inbox_id ON {p}inbox (id);
+CREATE INDEX IF NOT EXISTS {p}inbox_message ON {p}inbox (message);
+
+-- Marks without a message, for those who have a consumer of their own.
+CREATE TABLE IF NOT EXISTS {p}admitted (
+    source       TEXT NOT NULL,
+    handler      TEXT NOT NULL,
+    origin       TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    admitted_at  INTEGER NOT NULL,
+    PRIMARY KEY (source, handler, origin, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {p}admitted_at ON {p}admitted (admitted_at);
+
+INSERT INTO {p}migration (version, applied_at) VALUES (2, {now}) ON CONFLICT DO NOTHING;
+";
+
 /// What stands in the new tables. `{origin}` and `{partitions}` are filled in.
 const ROWS: &str = "
 INSERT INTO {p}meta (one, origin, partitions) VALUES (1, {origin}, {partitions})
@@ -140,7 +225,8 @@ const RANDOM_UUID: &str = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2))
 pub fn migration_sql(config: &Config) -> String {
     let tables = fill(TABLES, &config.prefix);
     let rows = rows(&config.prefix, config.partitions, RANDOM_UUID);
-    format!("{}\n{rows}", tables.trim_start())
+    let inbox = fill(INBOX, &config.prefix);
+    format!("{}\n{rows}{inbox}", tables.trim_start())
 }
 
 /// Brings the tables to the version that this program knows. Safe to run at the same time in
@@ -159,6 +245,9 @@ pub(crate) fn migrate(
             tx.execute_batch(&fill(TABLES, prefix))?;
             tx.execute_batch(&rows(prefix, partitions, &origin))?;
         }
+        if version(tx, sql)? == 1 {
+            tx.execute_batch(&fill(INBOX, prefix))?;
+        }
         check(tx, sql, partitions).map(drop)
     })
 }
@@ -176,6 +265,11 @@ pub(crate) fn check(
             "the tables are not made yet; run migrate",
         )));
     }
+    if version < VERSION {
+        return Err(Failure::from(Error::invalid(format!(
+            "the tables have version {version} and this program needs {VERSION}; run migrate"
+        ))));
+    }
     if version > VERSION {
         return Err(Failure::from(Error::invalid(format!(
             "the tables have version {version}, newer than version {VERSION}, which this program \
@@ -189,10 +283,11 @@ pub(crate) fn check(
 pub(crate) fn verify(
     conn: &Connection,
     sql: &Sql,
+    inbox: &InboxSql,
     partitions: Partitions,
 ) -> Result<StoreInfo, Failure> {
     let info = check(conn, sql, partitions)?;
-    for statement in sql.all() {
+    for statement in sql.all().chain(inbox.all()) {
         conn.prepare(statement)?;
     }
     Ok(info)

@@ -1,11 +1,13 @@
 //! The row: how stored columns become a message, and what is said of those that cannot.
 
 use iobox_core::{
+    Error,
     message::{Headers, Message, MessageId, OrderingKey, Origin, Topic},
     partition::Partition,
     store::{Body, Entry, Pending, Revision, Seq, State},
 };
 use rusqlite::{Row, types::ValueRef};
+use uuid::Uuid;
 
 use crate::time::{duration, time_of_day};
 
@@ -67,7 +69,7 @@ impl Head {
 
 /// Reads the columns of `Sql::body` and makes a message of them.
 pub(crate) fn body(row: &Row<'_>, origin: Origin) -> rusqlite::Result<Body> {
-    decode(origin, row, [0, 1, 2, 3, 4])
+    decode(origin, row, [0, 1, 2, 3, 4, 5])
 }
 
 /// Reads the columns of `Sql::list_all`.
@@ -98,7 +100,7 @@ pub(crate) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 /// Reads the columns of `Sql::get`: an entry and its body.
 pub(crate) fn entry_with_body(row: &Row<'_>, origin: Origin) -> rusqlite::Result<Entry> {
     let mut entry = entry(row)?;
-    entry.body = Some(decode(origin, row, [3, 4, 5, 12, 13])?);
+    entry.body = Some(decode(origin, row, [3, 4, 5, 12, 13, 14])?);
     Ok(entry)
 }
 
@@ -108,12 +110,12 @@ pub(crate) fn cut(reason: &str) -> &str {
     reason.get(..end).unwrap_or_default()
 }
 
-/// Makes a message of id, topic, key, headers and payload in the columns named. A part that cannot be
-/// read back is named, never shown.
-fn decode(origin: Origin, row: &Row<'_>, columns: [usize; 5]) -> rusqlite::Result<Body> {
-    let [id, topic, key, headers, payload] = columns;
+/// Makes a message of id, topic, key, headers, payload and origin in the columns named; `ours` is the
+/// origin of rows that have none. A part that cannot be read back is named, never shown.
+fn decode(ours: Origin, row: &Row<'_>, columns: [usize; 6]) -> rusqlite::Result<Body> {
+    let [id, topic, key, headers, payload, origin] = columns;
     let message = parts(
-        origin,
+        (ours, row.get_ref(origin)?),
         row.get_ref(id)?,
         row.get_ref(topic)?,
         row.get_ref(key)?,
@@ -128,7 +130,7 @@ fn decode(origin: Origin, row: &Row<'_>, columns: [usize; 5]) -> rusqlite::Resul
 
 /// Makes a message of stored parts, or names the one that cannot be read back.
 fn parts(
-    origin: Origin,
+    (ours, origin): (Origin, ValueRef<'_>),
     id: ValueRef<'_>,
     topic: ValueRef<'_>,
     key: ValueRef<'_>,
@@ -146,6 +148,14 @@ fn parts(
     let key = match key {
         ValueRef::Null => None,
         key => Some(read(key, "ordering key", |text| OrderingKey::new(text))?),
+    };
+    let origin = match origin {
+        ValueRef::Null => ours,
+        origin => read(origin, "origin", |text| {
+            let id =
+                Uuid::try_parse(text).map_err(|_| Error::corrupt("the origin is not a UUID"))?;
+            Ok(Origin::new(id))
+        })?,
     };
     Ok(Message::new(
         origin,

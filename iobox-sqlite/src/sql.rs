@@ -2,8 +2,10 @@
 //!
 //! `{p}` is the table prefix, `{now}` the clock, `{blocks}` what makes a row a blocker of its key.
 //! A partial index serves a query only when the query repeats the index's condition word for word.
+//!
+//! The outbox and the queues of handlers have the same statements on other rows: see [`Shelf`].
 
-use iobox_core::store::State;
+use iobox_core::{queue::Queue, store::State};
 
 use crate::ident::Ident;
 
@@ -14,16 +16,63 @@ const NOW: &str = "(SELECT now FROM {p}clock)";
 const BLOCKS: &str = "(state IN (1, 2) OR (state = 3 AND halts = 1))";
 
 /// The columns of a row that a person sees, in the order that `row::entry` reads.
-const ENTRY: &str = "seq, partition, state, id, topic, key, attempt, uncertain, halts, reason, \
+const ENTRY: &str = "seq, partition & 255, state, id, topic, key, attempt, uncertain, halts, reason, \
                      enqueued_at, settled_at";
 
 /// What a filter leaves of a listing; `?1` is the seq before the page, `?5` its length.
 const FILTER: &str = "seq > ?1 AND (?2 IS NULL OR topic = ?2) AND (?3 IS NULL OR key = ?3) \
-                      AND (?4 IS NULL OR partition = ?4)";
+                      AND (?4 IS NULL OR partition = ?4{base}){own}";
 
-/// The statements of one table prefix.
+/// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
+/// have the partitions from `256 * n` on, those of the outbox the partitions as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelf {
+    /// The name of the queue.
+    pub(crate) queue: String,
+    /// The number of the handler, from 1; `None` for the outbox.
+    pub(crate) handler: Option<i64>,
+}
+
+impl Shelf {
+    /// The rows of the outbox.
+    pub(crate) fn outbox() -> Self {
+        Self {
+            queue: Queue::Outbox.name().to_owned(),
+            handler: None,
+        }
+    }
+
+    /// Fills in what the rows differ in: `{base}` what is added to a partition, `{own}` the condition
+    /// that a row is one of them, `{content}` the join with their content, `{origin}` its origin.
+    fn place(&self, text: &str) -> String {
+        let Some(number) = self.handler else {
+            return text
+                .replace("{base}", "")
+                .replace("{own}", "")
+                .replace("{content}", "LEFT JOIN {p}content c ON c.seq = o.seq")
+                .replace("{origin}", "NULL");
+        };
+        let base = number * 256;
+        text.replace("{p}outbox", "{p}inbox")
+            .replace("{base}", &format!(" + {base}"))
+            .replace(
+                "{own}",
+                &format!(" AND partition BETWEEN {base} AND {}", base + 255),
+            )
+            .replace(
+                "{content}",
+                "LEFT JOIN {p}received c \
+                 ON c.seq = (SELECT message FROM {p}inbox m WHERE m.seq = o.seq)",
+            )
+            .replace("{origin}", "c.origin")
+    }
+}
+
+/// The statements of one table prefix, for the rows of one queue.
 #[derive(Debug)]
 pub(crate) struct Sql {
+    pub(crate) shelf: Shelf,
+
     pub(crate) now: String,
     pub(crate) version: String,
     pub(crate) meta: String,
@@ -81,8 +130,8 @@ pub(crate) struct Sql {
 
 impl Sql {
     /// Builds the statements for tables whose names start with `prefix`.
-    pub(crate) fn new(prefix: &Ident) -> Self {
-        let q = |text: &str| fill(text, prefix);
+    pub(crate) fn new(prefix: &Ident, shelf: Shelf) -> Self {
+        let q = |text: &str| fill(&shelf.place(text), prefix);
         let open = |text: &str| {
             OPEN.map(|(state, index)| {
                 q(&text
@@ -134,10 +183,10 @@ impl Sql {
                  WHERE queue = ?1 AND partition = ?2 AND epoch = ?3 AND owner > ''"),
             // Index pending (partition) with the seq behind it: covering, read in order.
             scan_pending: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_pending \
-                 WHERE partition = ?1 AND state = 0 ORDER BY seq"),
+                 WHERE partition = ?1{base} AND state = 0 ORDER BY seq"),
             // Index due (partition, due_at): covering, read in order.
             scan_due: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_due \
-                 WHERE partition = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq"),
+                 WHERE partition = ?1{base} AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq"),
             // The row by seq, and the first blocker of its key by index blocker (partition, key).
             head: q(
                 "SELECT revision, attempt, crashes, uncertain, alone, suspect, key, size, \
@@ -146,25 +195,25 @@ impl Sql {
                  FROM {p}outbox o WHERE seq = ?1",
             ),
             // The row and its content by seq.
-            body: q("SELECT id, topic, key, headers, payload \
-                 FROM {p}outbox o LEFT JOIN {p}content c ON c.seq = o.seq WHERE o.seq = ?1"),
+            body: q("SELECT o.id, o.topic, o.key, headers, payload, {origin} \
+                 FROM {p}outbox o {content} WHERE o.seq = ?1"),
             // Index blocker (partition, key), in the order of seq.
             front: q(
                 "SELECT seq, state FROM {p}outbox INDEXED BY {p}outbox_blocker \
-                 WHERE partition = ?1 AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3",
+                 WHERE partition = ?1{base} AND key = ?2 AND {blocks} ORDER BY seq LIMIT ?3",
             ),
             // Index waiting (partition, key), one step of a loose scan.
             // The last key is given by a row of it, since it may not be text that can be bound.
             next_waiting_key: q(
                 "SELECT seq, key FROM {p}outbox INDEXED BY {p}outbox_waiting \
-                 WHERE partition = ?1 AND state = 2 \
+                 WHERE partition = ?1{base} AND state = 2 \
                  AND key > coalesce((SELECT key FROM {p}outbox WHERE seq = ?2), '') \
                  ORDER BY key, seq LIMIT 1",
             ),
             // Index waiting (partition, key), a range of seq.
             release_key: q(
                 "UPDATE {p}outbox INDEXED BY {p}outbox_waiting SET state = 0 \
-                 WHERE partition = ?1 AND key = ?2 AND state = 2 AND seq <= ?3",
+                 WHERE partition = ?1{base} AND key = ?2 AND state = 2 AND seq <= ?3",
             ),
             // The row by seq.
             key: q("SELECT key FROM {p}outbox WHERE seq = ?1"),
@@ -175,23 +224,23 @@ impl Sql {
             done: q(
                 "UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)",
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)",
             ),
             retry: q("UPDATE {p}outbox SET state = 1, due_at = ?5, reason = ?6, \
                  uncertain = max(uncertain, ?7), alone = ?8, \
                  suspect = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)"),
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)"),
             dead: q(
                 "UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
                  halts = (?7 AND key IS NOT NULL), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)",
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)",
             ),
             mark: q("UPDATE {p}outbox SET suspect = ?5, crashes = ?6, \
                  attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2 AND revision = ?3 AND state IN (0, 1, 2)"),
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)"),
             standing: q("SELECT revision, state, suspect FROM {p}outbox \
-                 WHERE seq = ?1 AND partition = ?2"),
+                 WHERE seq = ?1 AND partition = ?2{base}"),
 
             insert: q("INSERT INTO {p}outbox \
                  (partition, id, topic, key, size, enqueued_at) \
@@ -205,12 +254,12 @@ impl Sql {
             // One partial index for each state that is not settled.
             count: open(
                 "SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
-                 WHERE state = {state}",
+                 WHERE state = {state}{own}",
             ),
             // Index dead.
             halted_keys: q(
                 "SELECT count(DISTINCT key) FROM {p}outbox INDEXED BY {p}outbox_dead \
-                 WHERE state = 3 AND halts = 1 AND key IS NOT NULL",
+                 WHERE state = 3 AND halts = 1 AND key IS NOT NULL{own}",
             ),
             slots: q("SELECT partition, owner, epoch FROM {p}partition \
                  WHERE queue = ?1 ORDER BY partition"),
@@ -226,9 +275,8 @@ impl Sql {
                  WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
             // Index id.
             get: all(
-                "SELECT o.*, headers, payload FROM (SELECT {entry} FROM {p}outbox \
-                 INDEXED BY {p}outbox_id WHERE id = ?1 ORDER BY seq LIMIT 1) o \
-                 LEFT JOIN {p}content c ON c.seq = o.seq",
+                "SELECT o.*, headers, payload, {origin} FROM (SELECT {entry} FROM {p}outbox \
+                 INDEXED BY {p}outbox_id WHERE id = ?1{own} ORDER BY seq LIMIT 1) o {content}",
             ),
             pick_open: open(
                 "SELECT seq, revision, key FROM {p}outbox INDEXED BY {index} \
@@ -239,16 +287,16 @@ impl Sql {
             // Index id.
             pick_id: q(
                 "SELECT seq, revision, key FROM {p}outbox INDEXED BY {p}outbox_id \
-                 WHERE id = ?1 AND (1 << state) & ?2 ORDER BY seq",
+                 WHERE id = ?1 AND (1 << state) & ?2{own} ORDER BY seq",
             ),
             // Index settled.
             pick_published: q("SELECT seq, revision, key FROM {p}outbox \
                  INDEXED BY {p}outbox_settled \
-                 WHERE state IN (4, 5) AND settled_at BETWEEN ?1 AND ?2 AND state = 4 \
+                 WHERE state IN (4, 5) AND settled_at BETWEEN ?1 AND ?2 AND state = 4{own} \
                  ORDER BY seq LIMIT ?3"),
             // The primary key, from the newest row down.
             done_behind: q("SELECT seq, key FROM {p}outbox NOT INDEXED \
-                 WHERE seq > ?1 AND state = 4 AND key IS NOT NULL ORDER BY seq DESC"),
+                 WHERE seq > ?1 AND state = 4 AND key IS NOT NULL{own} ORDER BY seq DESC"),
             next_replay: q("UPDATE {p}meta SET replays = replays + 1 RETURNING replays"),
             // The row by seq, unless it changed since it was picked.
             replay: q(
@@ -266,7 +314,7 @@ impl Sql {
             // Index settled (settled_at), oldest first.
             purge: q(
                 "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
-                 INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1 \
+                 INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1{own} \
                  ORDER BY settled_at LIMIT ?2)",
             ),
             // Index known_enqueued (enqueued_at), oldest first; index id for the messages.
@@ -276,6 +324,7 @@ impl Sql {
                  (SELECT 1 FROM {p}outbox o INDEXED BY {p}outbox_id WHERE o.id = k.id) \
                  ORDER BY enqueued_at LIMIT ?2)",
             ),
+            shelf,
         }
     }
 
@@ -373,13 +422,16 @@ mod tests {
         let conn = Connection::open_in_memory().expect("a database");
         let config = Config::new("unused.db");
         conn.execute_batch(&migration_sql(&config)).expect("tables");
-        let sql = Sql::new(&config.prefix);
-        for statement in sql.all() {
-            let plan = plan(&conn, statement);
-            for step in plan.split("; ") {
-                let reads_all =
-                    step.starts_with("SCAN") && step.contains("outbox") && !step.contains("USING");
-                assert!(!reads_all, "{statement}: {plan}");
+        for shelf in shelves() {
+            let sql = Sql::new(&config.prefix, shelf);
+            for statement in sql.all() {
+                let plan = plan(&conn, statement);
+                for step in plan.split("; ") {
+                    let reads_all = step.starts_with("SCAN")
+                        && (step.contains("outbox") || step.contains("inbox"))
+                        && !step.contains("USING");
+                    assert!(!reads_all, "{statement}: {plan}");
+                }
             }
         }
     }
@@ -389,19 +441,27 @@ mod tests {
         let conn = Connection::open_in_memory().expect("a database");
         let config = Config::new("unused.db");
         conn.execute_batch(&migration_sql(&config)).expect("tables");
-        let sql = Sql::new(&config.prefix);
-        for (statement, covering) in [
-            (&sql.scan_pending, true),
-            (&sql.scan_due, true),
-            (&sql.next_waiting_key, true),
-            (&sql.front, false),
-            (&sql.head, false),
-            (&sql.purge, false),
-            (&sql.purge_ids, true),
-        ] {
-            let plan = plan(&conn, statement);
-            assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");
-            assert_eq!(plan.contains("COVERING"), covering, "{statement}: {plan}");
+        for shelf in shelves() {
+            let sql = Sql::new(&config.prefix, shelf);
+            for (statement, covering) in [
+                (&sql.scan_pending, true),
+                (&sql.scan_due, true),
+                (&sql.next_waiting_key, true),
+                (&sql.front, false),
+                (&sql.head, false),
+                (&sql.purge, false),
+                (&sql.purge_ids, true),
+            ] {
+                let plan = plan(&conn, statement);
+                assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");
+                assert_eq!(plan.contains("COVERING"), covering, "{statement}: {plan}");
+            }
         }
+    }
+
+    fn shelves() -> [Shelf; 2] {
+        let queue = String::from("inbox/a");
+        let handler = Some(3);
+        [Shelf::outbox(), Shelf { queue, handler }]
     }
 }

@@ -142,3 +142,4 @@ impl OpenTransaction for Open {
 }
 
 iobox_testkit::store_suite!(Sqlite);
+iobox_testkit::inbox_suite!(Sqlite);

@@ -75,3 +75,4 @@ impl OpenTransaction for Open {
 }
 
 iobox_testkit::store_suite!(Memory);
+iobox_testkit::inbox_suite!(Memory);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     partition::Partition,
-    store::{Change, Seq, Verdict},
+    store::{Change, Seq, Settlement, Verdict},
 };
 
 /// How often a message may be unavailable while others go through, before it gives its place in
@@ -47,6 +47,7 @@ impl Machine {
         }
         match outcome {
             Outcome::Ok { duplicate } => self.succeeded(partition, seq, duplicate, now),
+            Outcome::Settled => self.settled_itself(partition, seq, now),
             Outcome::Transient { reason, after } => self.failed(partition, seq, reason, after, now),
             Outcome::Permanent { reason } => {
                 let attempt = self.attempts_after(partition, seq);
@@ -80,7 +81,10 @@ impl Machine {
     /// Keeps the breaker.
     fn watch_broker(&mut self, outcome: &Outcome, solo: bool, now: Time) {
         match outcome {
-            Outcome::Ok { .. } | Outcome::Transient { .. } | Outcome::Permanent { .. } => {
+            Outcome::Ok { .. }
+            | Outcome::Settled
+            | Outcome::Transient { .. }
+            | Outcome::Permanent { .. } => {
                 self.answers += 1;
                 self.breaker.answered();
             }
@@ -132,7 +136,45 @@ impl Machine {
         })
     }
 
+    /// The settlement that records the success of an execution under way, for an executor that does
+    /// so in the transaction of the effects; `None` when the partition was lost.
+    #[must_use]
+    pub fn success_of(&self, run: RunId) -> Option<Settlement> {
+        let flight = self.flights.get(&run)?;
+        let (partition, seq) = (flight.partition, flight.seq);
+        let work = self.works.get(&partition)?;
+        let held = work.rows.get(&seq)?;
+        (work.epoch == flight.epoch).then(|| Settlement {
+            partition,
+            epoch: flight.epoch,
+            seq,
+            revision: held.revision,
+            attempt: self.attempts_after(partition, seq),
+            change: Change::Verdict(Verdict::Done { duplicate: false }),
+        })
+    }
+
+    /// The message is done, in the store too.
+    fn settled_itself(&mut self, partition: Partition, seq: Seq, now: Time) {
+        self.note_success(partition, seq, false, now);
+        let verdict = Verdict::Done { duplicate: false };
+        let attempt = self.attempts_after(partition, seq);
+        if let Some(work) = self.works.get_mut(&partition)
+            && let Some(held) = work.rows.get_mut(&seq)
+        {
+            held.stage = Stage::Settling;
+            held.change = Some((attempt, Change::Verdict(verdict)));
+            self.applied(partition, seq, now);
+        }
+    }
+
     fn succeeded(&mut self, partition: Partition, seq: Seq, duplicate: bool, now: Time) {
+        let attempt = self.attempts_after(partition, seq);
+        self.note_success(partition, seq, duplicate, now);
+        self.record(partition, seq, attempt, Verdict::Done { duplicate }, now);
+    }
+
+    fn note_success(&mut self, partition: Partition, seq: Seq, duplicate: bool, now: Time) {
         let attempt = self.attempts_after(partition, seq);
         if let Some(held) = self.held(partition, seq) {
             let latency = held.age_at_fetch + (now - held.fetched_at);
@@ -142,7 +184,6 @@ impl Machine {
                 attempt,
             });
         }
-        self.record(partition, seq, attempt, Verdict::Done { duplicate }, now);
     }
 
     fn failed(

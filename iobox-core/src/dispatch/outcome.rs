@@ -10,6 +10,9 @@ pub enum Outcome {
         /// Whether the broker knew the message already.
         duplicate: bool,
     },
+    /// It succeeded, and its verdict was recorded in the transaction of its effects: there is nothing
+    /// left to settle.
+    Settled,
     /// It failed and may succeed later.
     Transient {
         /// Why.

@@ -175,7 +175,7 @@ impl Machine {
     }
 
     /// A settlement is recorded.
-    fn applied(&mut self, partition: Partition, seq: Seq, now: Time) {
+    pub(super) fn applied(&mut self, partition: Partition, seq: Seq, now: Time) {
         let overtaken = self.has(Bug::FailedOvertaken);
         let ungated = self.has(Bug::NoKeyGate);
         let Some(work) = self.works.get_mut(&partition) else {

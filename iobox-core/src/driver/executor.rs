@@ -10,6 +10,7 @@ use crate::{
     dispatch::{Outcome, RunId},
     message::Message,
     publisher::Durability,
+    store::Settlement,
 };
 
 /// Where outcomes go. It has room for every execution that can be in flight.
@@ -32,11 +33,24 @@ impl Reports {
     }
 }
 
+/// One execution to make.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    pub(crate) run: RunId,
+    pub(crate) message: Message,
+    /// The settlement of its success, for executors that [record](Executor::RECORDS) it; `None` also
+    /// when the partition was lost.
+    pub(crate) success: Option<Settlement>,
+}
+
 /// Executes messages: publishes them, or runs a handler on them.
 #[async_trait]
 pub(crate) trait Executor: Send + Sync + fmt::Debug + 'static {
+    /// Whether it may record successes itself, and needs to know how.
+    const RECORDS: bool;
+
     /// Executes a batch and reports each outcome exactly once, whatever happens.
-    async fn execute(self: Arc<Self>, batch: Vec<(RunId, Message)>, reports: Reports);
+    async fn execute(self: Arc<Self>, batch: Vec<Execution>, reports: Reports);
 
     /// Asks the other side whether it is there.
     async fn probe(&self) -> Result<Durability>;

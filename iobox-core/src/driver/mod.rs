@@ -5,12 +5,12 @@
 
 mod calls;
 mod executor;
-#[cfg(test)]
 mod handle;
 mod publish;
 mod telemetry;
 mod turn;
 mod wake;
 
+pub(crate) use handle::HandleExecutor;
 pub(crate) use publish::PublishExecutor;
-pub(crate) use turn::{Driver, Turn};
+pub(crate) use turn::{Driver, Turn, clock};

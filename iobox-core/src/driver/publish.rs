@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::executor::{Executor, Reports};
+use super::executor::{Execution, Executor, Reports};
 use crate::{
     Error, Result,
     dispatch::{Outcome, RunId},
@@ -31,8 +31,11 @@ impl PublishExecutor {
 
 #[async_trait]
 impl Executor for PublishExecutor {
-    async fn execute(self: Arc<Self>, batch: Vec<(RunId, Message)>, reports: Reports) {
-        let (runs, messages): (Vec<RunId>, Vec<Message>) = batch.into_iter().unzip();
+    const RECORDS: bool = false;
+
+    async fn execute(self: Arc<Self>, batch: Vec<Execution>, reports: Reports) {
+        let (runs, messages): (Vec<RunId>, Vec<Message>) =
+            batch.into_iter().map(|one| (one.run, one.message)).unzip();
         let mut outcomes = Outcomes::new(runs.len(), move |index, outcome| {
             if let Some(run) = runs.get(index) {
                 reports.report(*run, outcome_of(outcome));

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     calls::{self, Reply, Timeouts},
-    executor::{Executor, Reports},
+    executor::{Execution, Executor, Reports},
     telemetry::Telemetry,
     wake,
 };
@@ -171,6 +171,15 @@ impl<E: Executor> Driver<E> {
             Command::Execute(batch) => {
                 self.telemetry.executing(batch.len());
                 let executor = Arc::clone(&self.executor);
+                let machine = &self.machine;
+                let batch = batch
+                    .into_iter()
+                    .map(|(run, message)| Execution {
+                        run,
+                        message,
+                        success: E::RECORDS.then(|| machine.success_of(run)).flatten(),
+                    })
+                    .collect();
                 self.executions
                     .spawn(executor.execute(batch, self.reports.clone()));
             }
@@ -275,6 +284,6 @@ fn panicked(command: &Command) -> Reply {
     clippy::disallowed_methods,
     reason = "the driver's clock is tokio's, which simulations pause"
 )]
-fn clock() -> Instant {
+pub(crate) fn clock() -> Instant {
     Instant::now()
 }

@@ -58,7 +58,8 @@ fn select(table: &Table, selection: &Selection, states: &[State]) -> (Vec<(Parti
 
 #[async_trait]
 impl Admin for MemoryStore {
-    async fn stats(&self, _: &Queue) -> Result<Stats> {
+    async fn stats(&self, queue: &Queue) -> Result<Stats> {
+        self.known(queue)?;
         let now = self.now();
         let table = self.table();
         let mut stats = Stats::default();
@@ -107,7 +108,8 @@ impl Admin for MemoryStore {
         Ok(stats)
     }
 
-    async fn list(&self, _: &Queue, filter: &Filter, page: Page) -> Result<Vec<Entry>> {
+    async fn list(&self, queue: &Queue, filter: &Filter, page: Page) -> Result<Vec<Entry>> {
+        self.known(queue)?;
         if page.limit == 0 || page.limit > 1_000 {
             return Err(Error::invalid(format!(
                 "page limit is {}; it needs 1 to 1000",
@@ -125,7 +127,8 @@ impl Admin for MemoryStore {
         Ok(entries)
     }
 
-    async fn get(&self, _: &Queue, id: &MessageId) -> Result<Option<Entry>> {
+    async fn get(&self, queue: &Queue, id: &MessageId) -> Result<Option<Entry>> {
+        self.known(queue)?;
         let table = self.table();
         Ok(table
             .place_of(id)
@@ -133,7 +136,13 @@ impl Admin for MemoryStore {
             .map(|row| row.entry(true)))
     }
 
-    async fn replay(&self, _: &Queue, selection: &Selection, dry_run: bool) -> Result<Replayed> {
+    async fn replay(
+        &self,
+        queue: &Queue,
+        selection: &Selection,
+        dry_run: bool,
+    ) -> Result<Replayed> {
+        self.known(queue)?;
         let states: &[State] = match selection {
             Selection::Matching(filter) if filter.states.is_empty() => &[State::Dead],
             _ => &[State::Dead, State::Discarded, State::Done],
@@ -190,7 +199,8 @@ impl Admin for MemoryStore {
         Ok(replayed)
     }
 
-    async fn replay_progress(&self, _: &Queue, replay: ReplayId) -> Result<ReplayProgress> {
+    async fn replay_progress(&self, queue: &Queue, replay: ReplayId) -> Result<ReplayProgress> {
+        self.known(queue)?;
         let table = self.table();
         let mut progress = ReplayProgress::default();
         for row in table.rows().filter(|row| row.replay == Some(replay)) {
@@ -207,7 +217,13 @@ impl Admin for MemoryStore {
         Ok(progress)
     }
 
-    async fn discard(&self, _: &Queue, selection: &Selection, dry_run: bool) -> Result<Discarded> {
+    async fn discard(
+        &self,
+        queue: &Queue,
+        selection: &Selection,
+        dry_run: bool,
+    ) -> Result<Discarded> {
+        self.known(queue)?;
         let open = [State::Pending, State::Retrying, State::Waiting, State::Dead];
         let now = self.now();
         let mut table = self.table();
@@ -230,7 +246,8 @@ impl Admin for MemoryStore {
         Ok(Discarded { count, more })
     }
 
-    async fn purge(&self, _: &Queue, retention: Duration, limit: u32) -> Result<u64> {
+    async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64> {
+        self.known(queue)?;
         let now = self.now();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut table = self.table();

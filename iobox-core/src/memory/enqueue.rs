@@ -4,11 +4,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, row::Row};
+use super::{MemoryStore, inbox::Mark, row::Row};
 use crate::{
     Error, ErrorKind, Result,
+    inbox::{Delivery, Source},
     message::Draft,
-    store::{Enqueue, Enqueued, Seq},
+    store::{Enqueue, Enqueued, Seq, Settled, Settlement},
 };
 
 /// A transaction of a [`MemoryStore`]: what it enqueued exists once it is committed, and never if
@@ -17,6 +18,10 @@ use crate::{
 pub struct MemoryTx {
     store: MemoryStore,
     rows: Vec<(Row, bool)>,
+    pub(super) deliveries: Vec<(Source, Delivery)>,
+    pub(super) marks: Vec<Mark>,
+    /// The row that a handler handled in this transaction, and the queue that it is of.
+    pub(super) success: Option<(MemoryStore, Settlement)>,
 }
 
 impl MemoryStore {
@@ -26,6 +31,9 @@ impl MemoryStore {
         MemoryTx {
             store: self.clone(),
             rows: Vec::new(),
+            deliveries: Vec::new(),
+            marks: Vec::new(),
+            success: None,
         }
     }
 }
@@ -35,8 +43,30 @@ impl MemoryTx {
     ///
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) when another transaction committed one of the callers' ids
-    /// meanwhile; nothing is committed.
+    /// meanwhile, and [`LeaseLost`](ErrorKind::LeaseLost) when the mark of a handler does not hold any
+    /// more; nothing is committed.
     pub fn commit(self) -> Result<()> {
+        let now = self.store.now();
+        let mut room = self.store.mailroom();
+        if room.collides(&self.deliveries, &self.marks) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "another transaction stored the same message; run the transaction again",
+            ));
+        }
+        // The mailroom before the table of a queue before the table of the outbox.
+        let mut handled = self
+            .success
+            .as_ref()
+            .map(|(queue, success)| (queue.table(), success));
+        if let Some((queue, success)) = &handled
+            && queue.would_settle(success) != Settled::Applied
+        {
+            return Err(Error::new(
+                ErrorKind::LeaseLost,
+                "the lease was lost, or the row has changed, before the commit",
+            ));
+        }
         let mut table = self.store.table();
         let taken =
             |(row, checked): &(Row, bool)| *checked && table.place_of(row.message.id()).is_some();
@@ -49,6 +79,13 @@ impl MemoryTx {
         for (row, _) in self.rows {
             table.insert(row);
         }
+        drop(table);
+        if let Some((queue, success)) = &mut handled {
+            let place = (success.partition, success.seq);
+            queue.change(place, |row| row.settle(success, now));
+        }
+        drop(handled);
+        room.store(&self.store, self.deliveries, self.marks);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod admin;
 mod broker;
 mod clock;
 mod enqueue;
+mod inbox;
 mod lease;
 mod row;
 mod store;

@@ -76,7 +76,7 @@ impl Row {
     }
 
     /// Whether an outcome may still be recorded.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(
             self.state,
             State::Pending | State::Retrying | State::Waiting

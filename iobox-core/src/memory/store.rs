@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{MemoryClock, table::Table};
+use super::{MemoryClock, inbox::Mailroom, table::Table};
 use crate::{
     Error, Result,
     message::{IdSource, Limits, MessageId, Origin, RandomIds},
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) clock: MemoryClock,
     pub(super) signal: Signal,
+    pub(super) mailroom: Mutex<Mailroom>,
+    queue: Queue,
     table: Mutex<Table>,
 }
 
@@ -57,9 +59,40 @@ impl MemoryStore {
                 ids,
                 clock,
                 signal: Signal::new(),
+                mailroom: Mutex::default(),
+                queue: Queue::Outbox,
                 table: Mutex::new(table),
             }),
         }
+    }
+
+    /// The store of another queue, with the same clock, origin and limits.
+    pub(super) fn another(&self, queue: Queue) -> Self {
+        let shared = &self.shared;
+        Self {
+            shared: Arc::new(Shared {
+                origin: shared.origin,
+                partitions: shared.partitions,
+                limits: shared.limits,
+                ids: Arc::clone(&shared.ids),
+                clock: shared.clock.clone(),
+                signal: Signal::new(),
+                mailroom: Mutex::default(),
+                queue,
+                table: Mutex::new(Table::new(shared.partitions)),
+            }),
+        }
+    }
+
+    /// Refuses a queue that this store is not of.
+    pub(super) fn known(&self, queue: &Queue) -> Result<()> {
+        if *queue == self.shared.queue {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "queue {queue} is not that of this store, which is {}",
+            self.shared.queue
+        )))
     }
 
     /// Plants a protocol bug of the store.
@@ -111,7 +144,8 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn open(&self, _: &Queue) -> Result<StoreInfo> {
+    async fn open(&self, queue: &Queue) -> Result<StoreInfo> {
+        self.known(queue)?;
         Ok(StoreInfo {
             origin: self.shared.origin,
             partitions: self.shared.partitions,

@@ -10,7 +10,10 @@ use crate::{
     dispatch::Bug,
     message::{MessageId, OrderingKey},
     partition::{Partition, Partitions},
-    store::{Aside, Epoch, FetchPartition, FetchRequest, Fetched, InstanceId, Seq, State},
+    store::{
+        Aside, Epoch, FetchPartition, FetchRequest, Fetched, InstanceId, Seq, Settled, Settlement,
+        State,
+    },
 };
 
 /// The most waiting rows of a key that one fetch releases.
@@ -87,8 +90,10 @@ impl Table {
 
     pub(super) fn insert(&mut self, row: Row) {
         let place = (row.partition, row.seq);
+        // The rows of a handler may share an id, if they came from other origins: the first keeps it.
         self.ids
-            .insert(row.message.id().clone(), (place, row.enqueued_at));
+            .entry(row.message.id().clone())
+            .or_insert((place, row.enqueued_at));
         self.index(&row);
         self.rows.insert(place, row);
     }
@@ -179,6 +184,19 @@ impl Table {
         self.slots
             .get(&partition)
             .is_some_and(|slot| slot.owner.is_some() && slot.epoch == epoch)
+    }
+
+    /// What a settlement would do now; one that was applied before is superseded.
+    pub(super) fn would_settle(&self, settlement: &Settlement) -> Settled {
+        if !self.is_current(settlement.partition, settlement.epoch) {
+            return Settled::LeaseLost;
+        }
+        let row = self.get((settlement.partition, settlement.seq));
+        if row.is_some_and(|row| row.is_open() && row.revision == settlement.revision) {
+            Settled::Applied
+        } else {
+            Settled::Superseded
+        }
     }
 
     fn is_blocked(&self, row: &Row) -> bool {

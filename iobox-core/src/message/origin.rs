@@ -12,6 +12,10 @@ use uuid::Uuid;
 pub struct Origin(Uuid);
 
 impl Origin {
+    /// The origin of messages of producers that have none: the nil UUID. Their ids are told apart by
+    /// the source that they came from.
+    pub const FOREIGN: Self = Self(Uuid::nil());
+
     /// An origin with this UUID.
     #[must_use]
     pub const fn new(id: Uuid) -> Self {

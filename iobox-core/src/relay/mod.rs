@@ -3,7 +3,7 @@
 mod builder;
 mod handle;
 mod health;
-mod purge;
+pub(crate) mod purge;
 mod run;
 
 pub use builder::RelayBuilder;

@@ -1,4 +1,4 @@
-//! Purging: removes old messages while the relay runs.
+//! Purging: removes old messages while a relay or an inbox runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ const BETWEEN: Duration = Duration::from_millis(50);
 const LIMIT: u32 = 5_000;
 
 /// Removes old messages for ever, on the one instance that owns the first partition.
-pub(super) async fn purge(
+pub(crate) async fn purge(
     admin: Arc<dyn Admin>,
     queue: Queue,
     retention: Duration,

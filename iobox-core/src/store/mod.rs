@@ -12,6 +12,7 @@
 mod admin;
 mod enqueue;
 mod fetch;
+mod inbox;
 mod lease;
 mod settle;
 mod shared;
@@ -28,6 +29,7 @@ pub use admin::{
 };
 pub use enqueue::{Enqueue, Enqueued};
 pub use fetch::{Aside, Body, FetchPartition, FetchRequest, Fetched, Pending, Revision, Seq};
+pub use inbox::{Admitted, Receive, Subscribe, Transact};
 pub use lease::{
     AcquireRequest, Acquired, Epoch, Grant, InstanceId, ReleaseRequest, RenewRequest, Renewed,
 };

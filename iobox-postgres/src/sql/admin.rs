@@ -14,17 +14,17 @@ from {meta} as meta
 /// `message_due`, `message_blocker` (waiting rows have a key) and `message_dead`.
 const COUNTS: &str = "
 select
-  (select count(*) from {message} where state = 0),
-  (select count(*) from {message} where state = 1),
-  (select count(*) from {message} where state = 2 and key is not null),
-  (select count(*) from {message} where state = 3),
+  (select count(*) from {message} where state = 0{own}),
+  (select count(*) from {message} where state = 1{own}),
+  (select count(*) from {message} where state = 2 and key is not null{own}),
+  (select count(*) from {message} where state = 3{own}),
   (select count(*) from (
-    select distinct b.partition, b.key from {message} as b where {blocks} and b.state = 3
+    select distinct b.partition, b.key from {message} as b where {blocks} and b.state = 3{own}
   ) as halted),
   (select (extract(epoch from {clock}() - least(
-    (select min(enqueued_at) from {message} where state = 0),
-    (select min(enqueued_at) from {message} where state = 1),
-    (select min(enqueued_at) from {message} where state = 2 and key is not null)
+    (select min(enqueued_at) from {message} where state = 0{own}),
+    (select min(enqueued_at) from {message} where state = 1{own}),
+    (select min(enqueued_at) from {message} where state = 2 and key is not null{own})
   )) * 1000000)::bigint)
 ";
 
@@ -91,7 +91,7 @@ macro_rules! with_id {
         "
 select m.partition, m.seq, m.state, m.revision, m.key
 from {message} as m
-where m.id = $2 and m.state = any ($1::smallint[])
+where m.id = $2 and m.state = any ($1::smallint[]){own}
 order by m.seq
 limit $3
 "
@@ -107,7 +107,7 @@ select m.partition, m.seq, m.state, m.revision, m.key
 from {message} as m
 where m.state = 4 and m.state = any ($1::smallint[])
   and m.settled_at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
-  and m.settled_at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'
+  and m.settled_at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'{own}
 order by m.seq
 limit $4
 "
@@ -197,9 +197,10 @@ select m.id, m.partition, m.seq, m.state, m.topic, m.key, m.attempt, m.uncertain
   m.reason,
   (extract(epoch from m.enqueued_at) * 1000000)::bigint,
   (extract(epoch from m.settled_at) * 1000000)::bigint,
-  m.headers, m.payload
+  {content}
 from {message} as m
-where m.id = $1
+{with_content}
+where m.id = $1{own}
 order by m.seq desc
 limit 1
 ";
@@ -222,7 +223,7 @@ const PURGE: &str = "
 with old as materialized (
   select m.ctid as tid from {message} as m
   where m.state in (4, 5)
-    and m.settled_at < (select {clock}() - $1::bigint * interval '1 microsecond')
+    and m.settled_at < (select {clock}() - $1::bigint * interval '1 microsecond'){own}
   order by m.settled_at
   limit $2
   for update skip locked

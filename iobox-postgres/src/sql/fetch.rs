@@ -115,19 +115,20 @@ with recursive now as materialized (
 select false, m.partition, m.seq, m.revision, m.attempt, m.key, m.crashes, m.uncertain, m.alone,
   m.suspect, m.size,
   (extract(epoch from (select at from now) - m.enqueued_at) * 1000000)::bigint as age,
-  m.id, m.topic, m.headers, m.payload
+  m.id, m.topic, {content}
 from visit as v
 cross join lateral unnest(v.runs) as t (tid)
 join {message} as m on m.ctid = t.tid
+{with_content}
 union all
 select true, r.partition, null, null, null, k.key, null, null, null, null, null, null, null, null,
-  null, null
+  null, null, null
 from visit as v
 join request as r on r.ord = v.ord
 cross join lateral unnest(v.keys) as k (key)
 union all
 select null, r.partition, null, null, null, null, null, null, null, null, null, null, null, null,
-  null, null
+  null, null, null
 from request as r
 left join visit as v on v.ord = r.ord
 where case when v.ord is not null then v.more else

@@ -7,6 +7,7 @@
 mod admin;
 mod enqueue;
 mod fetch;
+mod inbox;
 mod lease;
 mod names;
 #[cfg(test)]
@@ -22,8 +23,9 @@ use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
 pub(crate) use admin::{AdminSql, SelectionSql};
 pub(crate) use enqueue::EnqueueSql;
 pub(crate) use fetch::FetchSql;
+pub(crate) use inbox::InboxSql;
 pub(crate) use lease::LeaseSql;
-pub(crate) use names::Names;
+pub(crate) use names::{Names, Shelf};
 pub(crate) use settle::SettleSql;
 pub(crate) use waiting::WaitingSql;
 pub(crate) use wake::WakeSql;
@@ -60,6 +62,7 @@ pub(crate) struct Sql {
     pub(crate) admin: AdminSql,
     pub(crate) enqueue: EnqueueSql,
     pub(crate) fetch: FetchSql,
+    pub(crate) inbox: InboxSql,
     pub(crate) lease: LeaseSql,
     pub(crate) settle: SettleSql,
     pub(crate) waiting: WaitingSql,
@@ -71,6 +74,7 @@ impl Sql {
             admin: AdminSql::new(names),
             enqueue: EnqueueSql::new(names),
             fetch: FetchSql::new(names),
+            inbox: InboxSql::new(names),
             lease: LeaseSql::new(names),
             settle: SettleSql::new(names),
             waiting: WaitingSql::new(names),

@@ -1,9 +1,11 @@
 //! The names: schema, tables, and the lock and the channel that are derived from them.
 
+use iobox_core::{partition::Partition, queue::Queue};
+
 use crate::{Config, ident::Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
-const OBJECTS: [&str; 9] = [
+const OBJECTS: [&str; 16] = [
     "message",
     "partition",
     "instance",
@@ -13,11 +15,70 @@ const OBJECTS: [&str; 9] = [
     "clock",
     "message_seq",
     "replay_seq",
+    "handler",
+    "subscription",
+    "routing",
+    "received",
+    "received_seq",
+    "inbox",
+    "admitted",
 ];
 
 /// Whether the row `b` blocks later rows of its key: word for word the predicate of the index
 /// `message_blocker`, so that the planner may use it.
 const BLOCKS: &str = "b.key is not null and (b.state in (1, 2) or (b.state = 3 and b.halts))";
+
+/// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
+/// have the partitions from `256 * n` on, in the table of partitions too, those of the outbox the
+/// partitions as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shelf {
+    /// The name of the queue.
+    pub(crate) queue: String,
+    /// The number of its first partition: 0 for the outbox.
+    pub(crate) base: i16,
+}
+
+impl Shelf {
+    /// The most handlers that were ever subscribed, so that the last partition is a smallint.
+    pub(crate) const HANDLERS_MAX: i16 = 127;
+
+    /// The rows of the outbox.
+    pub(crate) fn outbox() -> Self {
+        Self {
+            queue: Queue::Outbox.name().to_owned(),
+            base: 0,
+        }
+    }
+
+    /// The number of a partition in the tables.
+    pub(crate) fn number(&self, partition: Partition) -> i16 {
+        self.base + i16::from(partition.number())
+    }
+
+    /// Fills in what the rows differ in: `{own}` the condition that a row is one of them, `{content}`
+    /// the columns headers, payload and origin, `{with_content}` the join that has them.
+    fn place(&self, template: &str) -> String {
+        if self.base == 0 {
+            return template
+                .replace("{own}", "")
+                .replace("{content}", "m.headers, m.payload, null::text")
+                .replace("{with_content}", "");
+        }
+        let (first, last) = (self.base, self.base + 255);
+        template
+            .replace(
+                "{own}",
+                &format!(" and partition between {first} and {last}"),
+            )
+            .replace("{content}", "c.headers, c.payload, c.origin::text")
+            .replace(
+                "{with_content}",
+                "left join {received} as c on c.seq = m.message",
+            )
+            .replace("{message}", "{inbox}")
+    }
+}
 
 /// The names of one store.
 #[derive(Debug, Clone)]
@@ -32,6 +93,7 @@ pub(crate) struct Names {
     order_seed: i64,
     /// The channel that wakes an instance that sleeps.
     pub(crate) channel: String,
+    shelf: Shelf,
 }
 
 impl Names {
@@ -44,14 +106,22 @@ impl Names {
             migrate_key: signed(derive("migrate")),
             order_seed: signed(derive("order")),
             channel: format!("iobox_{:016x}", derive("wake outbox")),
+            shelf: Shelf::outbox(),
             schema,
             prefix,
         }
     }
 
+    /// The names for the rows of another queue.
+    pub(crate) fn of(self, shelf: Shelf) -> Self {
+        Self { shelf, ..self }
+    }
+
     /// Puts the names into a statement.
     pub(crate) fn fill(&self, template: &str) -> String {
-        let mut text = template
+        let mut text = self
+            .shelf
+            .place(template)
             .replace("{{schema}}", self.schema.as_str())
             .replace("{{prefix}}", &self.prefix)
             .replace("{{channel}}", &self.channel)

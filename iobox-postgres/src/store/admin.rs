@@ -19,7 +19,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{PostgresStore, micros, name};
+use super::{PostgresStore, micros};
 use crate::{
     error::from_sqlx,
     row::{self, duration, get},
@@ -33,10 +33,12 @@ const DISCARDABLE: [State; 4] = [State::Pending, State::Retrying, State::Waiting
 #[async_trait]
 impl Admin for PostgresStore {
     async fn stats(&self, queue: &Queue) -> Result<Stats> {
-        let queue = name(queue)?;
+        let queue = self.known(queue)?.to_owned();
         let admin = &self.sql.admin;
         let counts = self.one(admin.counts.query()).await?;
-        let partitions = self.all(admin.partitions.query().bind(queue)).await?;
+        let partitions = self
+            .all(admin.partitions.query().bind(queue.clone()))
+            .await?;
         let instances = self.all(admin.instances.query().bind(queue)).await?;
         let mut stats = Stats::default();
         stats.pending = number(&counts, 0)?;
@@ -51,7 +53,7 @@ impl Admin for PostgresStore {
     }
 
     async fn list(&self, queue: &Queue, filter: &Filter, page: Page) -> Result<Vec<Entry>> {
-        name(queue)?;
+        self.known(queue)?;
         if page.limit == 0 || page.limit > 1_000 {
             return Err(Error::invalid(format!(
                 "page limit is {}; it needs 1 to 1000",
@@ -67,7 +69,7 @@ impl Admin for PostgresStore {
     }
 
     async fn get(&self, queue: &Queue, id: &MessageId) -> Result<Option<Entry>> {
-        name(queue)?;
+        self.known(queue)?;
         let origin = self.info().await?.origin;
         let query = self.sql.admin.get.query().bind(id.as_str().to_owned());
         let rows = self.all(query).await?;
@@ -82,7 +84,7 @@ impl Admin for PostgresStore {
         selection: &Selection,
         dry_run: bool,
     ) -> Result<Replayed> {
-        name(queue)?;
+        self.known(queue)?;
         let states: &[State] = match selection {
             Selection::Matching(filter) if filter.states.is_empty() => &[State::Dead],
             _ => &REPLAYABLE,
@@ -114,7 +116,7 @@ impl Admin for PostgresStore {
     }
 
     async fn replay_progress(&self, queue: &Queue, replay: ReplayId) -> Result<ReplayProgress> {
-        name(queue)?;
+        self.known(queue)?;
         let row = self
             .one(self.sql.admin.progress.query().bind(replay.0))
             .await?;
@@ -132,7 +134,7 @@ impl Admin for PostgresStore {
         selection: &Selection,
         dry_run: bool,
     ) -> Result<Discarded> {
-        name(queue)?;
+        self.known(queue)?;
         let query = self.selection(selection, &DISCARDABLE, |sql| &sql.discard, dry_run);
         let row = self.one(query).await?;
         self.signal.wake();
@@ -143,7 +145,7 @@ impl Admin for PostgresStore {
     }
 
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64> {
-        name(queue)?;
+        self.known(queue)?;
         let run = async |query: Query<'static, Postgres, PgArguments>| {
             query
                 .bind(micros(retention))
@@ -153,7 +155,9 @@ impl Admin for PostgresStore {
                 .map_err(|source| from_sqlx("purging", source))
         };
         // Ids first, so that an id outlives its message until the next purge at least.
-        run(self.sql.admin.purge_ids.query()).await?;
+        if *queue == Queue::Outbox {
+            run(self.sql.admin.purge_ids.query()).await?;
+        }
         Ok(run(self.sql.admin.purge.query()).await?.rows_affected())
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use iobox_core::{
     Result,
     message::{Draft, Message, MessageId, Sealed},
+    queue::Queue,
     store::{Enqueue, Enqueued},
 };
 use sqlx::PgConnection;
@@ -29,6 +30,7 @@ impl Enqueue for PostgresStore {
     /// REPEATABLE READ and SERIALIZABLE an id that was committed after the transaction's snapshot is
     /// reported as a [`Conflict`](iobox_core::ErrorKind::Conflict).
     async fn enqueue(&self, tx: &mut PgConnection, drafts: &[Draft]) -> Result<Vec<Enqueued>> {
+        self.known(&Queue::Outbox)?;
         let info = self.info().await?;
         let sealed = drafts
             .iter()
@@ -162,7 +164,9 @@ impl PostgresStore {
 }
 
 /// Cuts messages into inserts of bounded size.
-fn chunks<'a, 'm>(messages: &'a [&'m Message]) -> impl Iterator<Item = &'a [&'m Message]> {
+pub(super) fn chunks<'a, 'm>(
+    messages: &'a [&'m Message],
+) -> impl Iterator<Item = &'a [&'m Message]> {
     let mut rest = messages;
     std::iter::from_fn(move || {
         let mut bytes = 0;

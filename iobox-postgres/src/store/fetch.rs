@@ -21,7 +21,7 @@ impl PostgresStore {
             ..Fetched::default()
         };
         let parts = &request.partitions;
-        let numbers: Vec<i16> = parts.iter().map(number).collect();
+        let numbers: Vec<i16> = parts.iter().map(|part| self.number(part)).collect();
         let limits: Vec<i64> = parts.iter().map(|part| bound(part.limit)).collect();
         let held: Vec<i64> = parts
             .iter()
@@ -29,7 +29,11 @@ impl PostgresStore {
             .collect();
         let (homes, full): (Vec<i16>, Vec<&str>) = parts
             .iter()
-            .flat_map(|part| part.full.iter().map(|key| (number(part), key.as_str())))
+            .flat_map(|part| {
+                part.full
+                    .iter()
+                    .map(|key| (self.number(part), key.as_str()))
+            })
             .unzip();
         let rows = self
             .sql
@@ -75,6 +79,9 @@ impl PostgresStore {
     }
 }
 
-pub(super) fn number(part: &FetchPartition) -> i16 {
-    i16::from(part.partition.number())
+impl PostgresStore {
+    /// The number of a partition in the tables.
+    pub(super) fn number(&self, part: &FetchPartition) -> i16 {
+        self.shelf.number(part.partition)
+    }
 }

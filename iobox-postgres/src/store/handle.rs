@@ -14,12 +14,12 @@ use iobox_core::{
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::waiting::Sweeps;
+use super::{inbox::Routing, waiting::Sweeps};
 use crate::{
     Config,
     error::from_sqlx,
     pool::Connector,
-    sql::{Names, Sql},
+    sql::{Names, Shelf, Sql},
     wake::DatabaseWakeUp,
 };
 
@@ -36,8 +36,14 @@ pub struct PostgresStore {
     pub(super) config: Arc<Config>,
     pub(super) connector: Connector,
     pub(super) sql: Arc<Sql>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) pool: PgPool,
     pub(super) admin_pool: PgPool,
+    /// The connections of transactions: of handlers and of receptions. None of the other calls borrows
+    /// one, and none of these is opened but by a task that nobody can cancel.
+    pub(super) handler_pool: PgPool,
+    /// The subscriptions as they were last read.
+    pub(super) routing: Arc<Routing>,
     /// The connection that renews, so that a busy pool cannot delay a renewal.
     pub(super) renewals: Arc<Mutex<Option<PgConnection>>>,
     pub(super) info: Arc<OnceCell<StoreInfo>>,
@@ -61,6 +67,9 @@ impl PostgresStore {
         let names = Names::new(&config);
         let store = Self {
             sql: Arc::new(Sql::new(&names)),
+            shelf: Arc::new(Shelf::outbox()),
+            routing: Arc::default(),
+            handler_pool: connector.handler_pool(&config),
             pool: connector.pool(&config),
             admin_pool: connector.admin_pool(&config),
             renewals: Arc::default(),
@@ -97,6 +106,7 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.pool.close().await;
         self.admin_pool.close().await;
+        self.handler_pool.close().await;
         self.renewals.lock().await.take();
         if let Some(wake_up) = &self.wake_up {
             wake_up.close();
@@ -121,6 +131,30 @@ impl PostgresStore {
         &self.pool
     }
 
+    /// The name of `queue`, which must be the one that this store is of.
+    pub(super) fn known(&self, queue: &Queue) -> Result<&str> {
+        if queue.name() == self.shelf.queue {
+            return Ok(&self.shelf.queue);
+        }
+        Err(Error::invalid(format!(
+            "queue {queue} is not that of this store, which is {}",
+            self.shelf.queue
+        )))
+    }
+
+    /// The same connections, signal and clock, for the rows of another queue. Nothing of another
+    /// process wakes it.
+    pub(super) fn another(&self, shelf: Shelf) -> Self {
+        let names = Names::new(&self.config).of(shelf.clone());
+        Self {
+            sql: Arc::new(Sql::new(&names)),
+            sweeps: Arc::default(),
+            wake_up: None,
+            shelf: Arc::new(shelf),
+            ..self.clone()
+        }
+    }
+
     /// What [`verify`](Self::verify) found the first time.
     pub(super) async fn info(&self) -> Result<StoreInfo> {
         self.info.get_or_try_init(|| self.verify()).await.copied()
@@ -140,7 +174,7 @@ impl fmt::Debug for PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn open(&self, queue: &Queue) -> Result<StoreInfo> {
-        name(queue)?;
+        self.known(queue)?;
         self.verify().await
     }
 
@@ -177,16 +211,6 @@ impl Store for PostgresStore {
         self.wake_up
             .as_ref()
             .map(|wake_up| Arc::new(wake_up.clone()) as Arc<dyn WakeUp>)
-    }
-}
-
-/// The name of a queue whose tables there are.
-pub(super) fn name(queue: &Queue) -> Result<&'static str> {
-    match queue {
-        Queue::Outbox => Ok("outbox"),
-        other => Err(Error::invalid(format!(
-            "this store has no queue {other}; it has the outbox"
-        ))),
     }
 }
 

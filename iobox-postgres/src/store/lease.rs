@@ -7,7 +7,7 @@ use iobox_core::{
     store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
 };
 
-use super::{PostgresStore, micros, name};
+use super::{PostgresStore, micros};
 use crate::{
     error::from_sqlx,
     row::{get, partition},
@@ -27,7 +27,7 @@ impl PostgresStore {
         };
         let query = statement
             .query()
-            .bind(name(&request.queue)?)
+            .bind(self.known(&request.queue)?.to_owned())
             .bind(request.instance.to_string())
             .bind(micros(request.ttl))
             .bind(i32::try_from(request.in_flight).unwrap_or(i32::MAX));
@@ -71,14 +71,14 @@ impl PostgresStore {
     async fn acquire_once(&self, request: &AcquireRequest) -> Result<(Acquired, bool)> {
         let held = request.held.iter();
         let (held, epochs): (Vec<i16>, Vec<i64>) = held
-            .map(|(partition, epoch)| (i16::from(partition.number()), epoch.0))
+            .map(|(partition, epoch)| (self.shelf.number(*partition), epoch.0))
             .unzip();
         let rows = self
             .sql
             .lease
             .acquire
             .query()
-            .bind(name(&request.queue)?)
+            .bind(self.known(&request.queue)?.to_owned())
             .bind(request.instance.to_string())
             .bind(held)
             .bind(epochs)
@@ -110,7 +110,7 @@ impl PostgresStore {
         let (numbers, epochs): (Vec<i16>, Vec<i64>) = request
             .partitions
             .iter()
-            .map(|grant| (i16::from(grant.partition.number()), grant.epoch.0))
+            .map(|grant| (self.shelf.number(grant.partition), grant.epoch.0))
             .unzip();
         let abandoned: Vec<bool> = request
             .partitions
@@ -121,7 +121,7 @@ impl PostgresStore {
             .lease
             .release
             .query()
-            .bind(name(&request.queue)?)
+            .bind(self.known(&request.queue)?.to_owned())
             .bind(request.instance.to_string())
             .bind(numbers)
             .bind(epochs)

@@ -4,10 +4,11 @@ mod admin;
 mod enqueue;
 mod fetch;
 mod handle;
+mod inbox;
 mod lease;
 mod select;
 mod settle;
 mod waiting;
 
 pub use handle::PostgresStore;
-use handle::{bound, micros, name};
+use handle::{bound, micros};

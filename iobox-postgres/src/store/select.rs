@@ -72,7 +72,7 @@ impl PostgresStore {
             .iter()
             .filter(|partition| filter.partition.is_none_or(|wanted| wanted == *partition))
             .filter(|partition| home.is_none_or(|home| home == *partition))
-            .map(|partition| i16::from(partition.number()))
+            .map(|partition| self.shelf.number(partition))
             .collect();
         statement
             .query()

@@ -9,7 +9,7 @@ use iobox_core::{
 };
 
 use super::{PostgresStore, micros};
-use crate::{error::from_sqlx, row::get};
+use crate::{error::from_sqlx, row::get, sql::Shelf};
 
 /// The longest reason that is kept, in bytes.
 const REASON_MAX: usize = 1_000;
@@ -47,7 +47,7 @@ impl PostgresStore {
     }
 
     async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Settled>> {
-        let columns = Columns::new(batch);
+        let columns = Columns::new(batch, &self.shelf);
         let statement = if columns.all_done {
             &self.sql.settle.done
         } else {
@@ -55,7 +55,7 @@ impl PostgresStore {
         };
         let query = statement
             .query()
-            .bind("outbox")
+            .bind(self.shelf.queue.clone())
             .bind(columns.fence)
             .bind(columns.epochs)
             .bind(columns.partitions)
@@ -82,14 +82,16 @@ impl PostgresStore {
         let mut results = Vec::with_capacity(batch.len());
         let mut open = Vec::new();
         for (at, (ord, settlement)) in (1_i64..).zip(batch).enumerate() {
-            results.push(if !held.contains(&number(settlement.partition)) {
-                Settled::LeaseLost
-            } else if applied.contains(&ord) {
-                Settled::Applied
-            } else {
-                open.push(at);
-                Settled::Superseded
-            });
+            results.push(
+                if !held.contains(&self.shelf.number(settlement.partition)) {
+                    Settled::LeaseLost
+                } else if applied.contains(&ord) {
+                    Settled::Applied
+                } else {
+                    open.push(at);
+                    Settled::Superseded
+                },
+            );
         }
         if !open.is_empty() {
             self.recognise(batch, &open, &mut results).await?;
@@ -111,7 +113,7 @@ impl PostgresStore {
             .collect();
         let (partitions, seqs): (Vec<i16>, Vec<i64>) = asked
             .iter()
-            .map(|(_, settlement)| (number(settlement.partition), settlement.seq.0))
+            .map(|(_, settlement)| (self.shelf.number(settlement.partition), settlement.seq.0))
             .unzip();
         let rows = self
             .sql
@@ -144,10 +146,6 @@ impl PostgresStore {
 
 fn place(settlement: &Settlement) -> (Partition, Seq) {
     (settlement.partition, settlement.seq)
-}
-
-fn number(partition: Partition) -> i16 {
-    i16::from(partition.number())
 }
 
 /// Whether a row in this state looks as if `change` had just been applied.
@@ -185,7 +183,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(batch: &[&Settlement]) -> Self {
+    fn new(batch: &[&Settlement], shelf: &Shelf) -> Self {
         let mut columns = Self {
             all_done: batch
                 .iter()
@@ -195,16 +193,16 @@ impl Columns {
         let mut fences = HashSet::new();
         for settlement in batch {
             if fences.insert((settlement.partition, settlement.epoch)) {
-                columns.fence.push(number(settlement.partition));
+                columns.fence.push(shelf.number(settlement.partition));
                 columns.epochs.push(settlement.epoch.0);
             }
-            columns.push(settlement);
+            columns.push(settlement, shelf);
         }
         columns
     }
 
-    fn push(&mut self, settlement: &Settlement) {
-        self.partitions.push(number(settlement.partition));
+    fn push(&mut self, settlement: &Settlement, shelf: &Shelf) {
+        self.partitions.push(shelf.number(settlement.partition));
         self.seqs.push(settlement.seq.0);
         self.revisions.push(settlement.revision.0);
         self.attempts.push(count(settlement.attempt));

@@ -12,7 +12,7 @@ use iobox_core::{
     store::{Aside, FetchPartition, FetchRequest, Seq},
 };
 
-use super::{PostgresStore, fetch::number, name};
+use super::PostgresStore;
 use crate::{
     error::from_sqlx,
     row::{self, get},
@@ -53,12 +53,12 @@ impl PostgresStore {
                 .iter()
                 .filter(|(home, _)| *home == part.partition)
             {
-                homes.push(number(part));
+                homes.push(self.number(part));
                 keys.push(key.as_str());
                 full.push(part.full.contains(key));
             }
             if keys.len() > before {
-                fence.push(number(part));
+                fence.push(self.number(part));
                 epochs.push(part.epoch.0);
                 held.extend(part.held.iter().map(|seq| seq.0));
             }
@@ -67,7 +67,7 @@ impl PostgresStore {
             .waiting
             .set_aside
             .query()
-            .bind(name(&request.queue)?)
+            .bind(self.known(&request.queue)?.to_owned())
             .bind(fence)
             .bind(epochs)
             .bind(homes)
@@ -97,7 +97,7 @@ impl PostgresStore {
             .partitions
             .iter()
             .flat_map(|part| {
-                let number = number(part);
+                let number = self.number(part);
                 part.release
                     .iter()
                     .map(move |key| (number, key.as_str().to_owned()))
@@ -110,14 +110,14 @@ impl PostgresStore {
         let (fence, epochs): (Vec<i16>, Vec<i64>) = request
             .partitions
             .iter()
-            .map(|part| (number(part), part.epoch.0))
+            .map(|part| (self.number(part), part.epoch.0))
             .unzip();
         let (numbers, keys): (Vec<i16>, Vec<String>) = keys.into_iter().unzip();
         self.sql
             .waiting
             .release
             .query()
-            .bind(name(&request.queue)?)
+            .bind(self.known(&request.queue)?.to_owned())
             .bind(fence)
             .bind(epochs)
             .bind(numbers)
@@ -136,7 +136,7 @@ impl PostgresStore {
     /// Adds the keys that have waiting rows and nothing in front of them.
     async fn sweep(&self, parts: &[FetchPartition], keys: &mut Vec<(i16, String)>) -> Result<()> {
         let swept = || parts.iter().filter(|part| part.sweep);
-        let numbers: Vec<i16> = swept().map(number).collect();
+        let numbers: Vec<i16> = swept().map(|part| self.number(part)).collect();
         if numbers.is_empty() {
             return Ok(());
         }

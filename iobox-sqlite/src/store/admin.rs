@@ -127,8 +127,10 @@ impl Admin for SqliteStore {
     /// removed.
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64> {
         // Ids first, so that an id outlives its message until the next purge at least.
-        self.remove(queue, |sql| &sql.purge_ids, retention, limit)
-            .await?;
+        if *queue == Queue::Outbox {
+            self.remove(queue, |sql| &sql.purge_ids, retention, limit)
+                .await?;
+        }
         self.remove(queue, |sql| &sql.purge, retention, limit).await
     }
 }

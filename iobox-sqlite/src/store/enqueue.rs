@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
     message::Draft,
+    queue::Queue,
     store::{Enqueue, Enqueued},
 };
 use rusqlite::{Connection, Transaction, params};
@@ -52,6 +53,7 @@ impl Inner {
     }
 
     fn insert(&self, conn: &Connection, drafts: &[Draft]) -> Result<Vec<Enqueued>, Failure> {
+        self.known(&Queue::Outbox)?;
         let meta = migrate::meta(conn, &self.sql, self.config.partitions)?;
         let sealed = drafts
             .iter()
@@ -95,7 +97,7 @@ impl Inner {
 }
 
 /// Runs `work` inside of a savepoint: an error takes back what it wrote.
-fn savepoint<T>(
+pub(crate) fn savepoint<T>(
     conn: &Connection,
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {

@@ -20,13 +20,14 @@ use crate::{
     Config,
     error::Failure,
     gate::{Gate, Urgency},
+    inbox::InboxSql,
     migrate,
     owner::Owner,
-    sql::Sql,
+    sql::{Shelf, Sql},
     wake::Watch,
 };
 
-/// An outbox in a SQLite file. Clones are the same store.
+/// An outbox and an inbox in a SQLite file. Clones are the same store.
 ///
 /// It has four connections to the file, each with a thread of its own: for the relay's fetches and
 /// settlements, for leases, for the transactions of [`begin`](Self::begin) and
@@ -44,14 +45,15 @@ pub struct SqliteStore {
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) sql: Arc<Sql>,
+    pub(crate) inbox: Arc<InboxSql>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) signal: Signal,
     /// Enqueues so far, so that a commit knows whether there is something to wake for.
     pub(crate) enqueues: AtomicU64,
     pub(crate) application: Owner,
-    relay: Owner,
+    pub(crate) relay: Owner,
     lease: Owner,
-    admin: Owner,
+    pub(crate) admin: Owner,
     watch: Arc<Watch>,
 }
 
@@ -69,7 +71,8 @@ impl SqliteStore {
         config.check_path()?;
         Ok(Self {
             inner: Arc::new(Inner {
-                sql: Arc::new(Sql::new(&config.prefix)),
+                sql: Arc::new(Sql::new(&config.prefix, Shelf::outbox())),
+                inbox: Arc::new(InboxSql::new(&config.prefix)),
                 gate: Arc::new(Gate::new(config.busy_timeout)),
                 signal: Signal::new(),
                 enqueues: AtomicU64::new(0),
@@ -114,10 +117,9 @@ impl SqliteStore {
     /// [`Invalid`](iobox_core::ErrorKind::Invalid), saying what does not fit.
     pub async fn verify(&self) -> Result<()> {
         let inner = Arc::clone(&self.inner);
-        let verified = self
-            .inner
-            .admin
-            .call(move |conn| migrate::verify(conn, &inner.sql, inner.config.partitions).map(drop));
+        let verified = self.inner.admin.call(move |conn| {
+            migrate::verify(conn, &inner.sql, &inner.inbox, inner.config.partitions).map(drop)
+        });
         Ok(verified.await?)
     }
 
@@ -128,20 +130,40 @@ impl SqliteStore {
     }
 }
 
-/// Refuses a queue that this store does not have.
-fn known(queue: &Queue) -> Result<()> {
-    if *queue == Queue::Outbox {
-        return Ok(());
+impl Inner {
+    /// Refuses a queue that this store is not of.
+    pub(crate) fn known(&self, queue: &Queue) -> Result<()> {
+        let own = &self.sql.shelf.queue;
+        if queue.name() == own {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "queue {queue} is not that of this store, which is {own}"
+        )))
     }
-    Err(Error::invalid(format!(
-        "queue {queue} is not one of this store"
-    )))
+
+    /// The same connections, signal and clock, for the rows of another queue.
+    pub(crate) fn another(&self, shelf: Shelf) -> Self {
+        Self {
+            sql: Arc::new(Sql::new(&self.config.prefix, shelf)),
+            inbox: Arc::clone(&self.inbox),
+            config: self.config.clone(),
+            gate: Arc::clone(&self.gate),
+            signal: self.signal.clone(),
+            enqueues: AtomicU64::new(0),
+            application: self.application.clone(),
+            relay: self.relay.clone(),
+            lease: self.lease.clone(),
+            admin: self.admin.clone(),
+            watch: Arc::clone(&self.watch),
+        }
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn open(&self, queue: &Queue) -> Result<StoreInfo> {
-        known(queue)?;
+        self.inner.known(queue)?;
         let inner = Arc::clone(&self.inner);
         let checked = self
             .inner
@@ -180,7 +202,7 @@ impl Store for SqliteStore {
     }
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Fetched> {
-        known(&request.queue)?;
+        self.inner.known(&request.queue)?;
         let (inner, request) = (Arc::clone(&self.inner), request.clone());
         let fetched = self.inner.relay.call(move |conn| {
             let partitions = inner.config.partitions;
@@ -227,7 +249,7 @@ impl SqliteStore {
         queue: &Queue,
         work: impl FnOnce(&mut rusqlite::Connection, &Inner) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
-        known(queue)?;
+        self.inner.known(queue)?;
         let inner = Arc::clone(&self.inner);
         let worked = self.inner.admin.call(move |conn| work(conn, &inner));
         Ok(worked.await?)

@@ -115,7 +115,7 @@ pub(super) fn release(
 
 /// Whether the partition is held under `epoch`. Only true for longer than this call inside of a
 /// transaction that may write.
-pub(super) fn holds(
+pub(crate) fn holds(
     conn: &Connection,
     sql: &Sql,
     queue: &str,

@@ -11,5 +11,7 @@ mod pick;
 mod settle;
 mod stats;
 
+pub(crate) use enqueue::savepoint;
 pub(crate) use handle::Inner;
 pub use handle::SqliteStore;
+pub(crate) use lease::holds;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use iobox_core::{
     partition::Partition,
-    queue::Queue,
     store::{Change, Epoch, Mark, Settled, Settlement, State, Verdict},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -31,7 +30,7 @@ pub(super) fn settle(
         let held = match fences.get(&fence) {
             Some(held) => *held,
             None => {
-                let held = holds(conn, sql, Queue::Outbox.name(), fence.0, fence.1)?;
+                let held = holds(conn, sql, &sql.shelf.queue, fence.0, fence.1)?;
                 fences.insert(fence, held);
                 held
             }

@@ -30,6 +30,8 @@ pub(crate) enum Role {
     Enqueue(usize),
     /// Takes partitions, fetches and settles until nothing is left, and prints what it settled.
     Work,
+    /// Runs an inbox with the handlers of [`inbox`](super::inbox) until it is killed.
+    Handle,
 }
 
 /// A process that prints lines. Killed when it is dropped.
@@ -44,6 +46,7 @@ pub(crate) fn start(role: Role, path: &Path, name: usize) -> Process {
         Role::Migrate => String::from("migrate"),
         Role::Enqueue(count) => format!("enqueue {count}"),
         Role::Work => String::from("work"),
+        Role::Handle => String::from("handle"),
     };
     let mut child = Command::new(env::current_exe().expect("this program"))
         .args([
@@ -126,6 +129,7 @@ fn run_when_started_as_a_child() {
                 let info = store.open(&iobox_core::queue::Queue::Outbox).await;
                 say(&info.expect("fitting tables").origin.to_string());
             }
+            None if role == "handle" => super::inbox::handle(&store).await,
             None => work(&store).await,
         }
     });

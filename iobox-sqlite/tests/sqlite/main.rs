@@ -13,6 +13,7 @@ mod enqueue;
 mod fence;
 mod fixture;
 mod identifiers;
+mod inbox;
 mod migration;
 mod processes;
 mod relay;

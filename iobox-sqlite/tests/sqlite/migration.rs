@@ -37,7 +37,7 @@ async fn tables_that_are_not_there_say_run_migrate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_a_newer_program_are_refused() {
     let (file, store) = migrated().await;
-    file.edit("INSERT INTO iobox_migration VALUES (2, 0)");
+    file.edit("INSERT INTO iobox_migration VALUES (3, 0)");
     for error in [
         store.open(&Queue::Outbox).await.expect_err("newer"),
         store.verify().await.expect_err("newer"),

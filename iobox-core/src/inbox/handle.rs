@@ -1,0 +1,150 @@
+//! The handle of an inbox that runs as a task of its own.
+
+use std::{fmt, panic::resume_unwind, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep_until, timeout},
+};
+
+use super::Inbox;
+use crate::{Error, ErrorKind, Result, driver::clock, queue::Queue, store::Receive};
+
+/// The pause between two looks at the store.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An inbox that runs as a task of its own; made by [`Inbox::spawn`].
+///
+/// Dropping the handle stops the inbox as [`stop`](Self::stop) does, without waiting for the end of
+/// the drain.
+#[must_use = "an inbox stops when its handle is dropped"]
+pub struct InboxHandle<S> {
+    task: JoinHandle<Result<()>>,
+    stop: watch::Sender<bool>,
+    inbox: Inbox<S>,
+}
+
+impl<S: Receive> Inbox<S> {
+    /// Runs the inbox as a task of the current runtime, until its handle is told to
+    /// [`drain`](InboxHandle::drain) or is dropped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn spawn(&self) -> InboxHandle<S> {
+        let (stop, mut stopped) = watch::channel(false);
+        let inbox = self.clone();
+        let task = tokio::spawn(async move {
+            let shutdown = async move {
+                // An error says that the handle is gone.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            inbox.run(shutdown).await
+        });
+        InboxHandle {
+            task,
+            stop,
+            inbox: self.clone(),
+        }
+    }
+}
+
+impl<S: Receive> InboxHandle<S> {
+    /// Tells the inbox to drain, and returns at once.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Stops the inbox and waits until it has drained. When this future is dropped the drain goes on.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub async fn drain(self) -> Result<()> {
+        self.stop();
+        self.join().await
+    }
+
+    /// Kills the inbox: handlers under way are cancelled, nothing is released, as if the process had
+    /// ended. For tests.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+
+    /// Waits until the inbox has ended.
+    ///
+    /// # Errors
+    /// As for [`Inbox::run`]; [`Unavailable`](ErrorKind::Unavailable) when the runtime was shut down.
+    ///
+    /// # Panics
+    /// When the inbox panicked.
+    pub async fn join(mut self) -> Result<()> {
+        match (&mut self.task).await {
+            Ok(ended) => ended,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Error::unavailable(
+                    "the runtime was shut down before the inbox had drained",
+                )),
+            },
+        }
+    }
+
+    /// Waits until this program's handlers have nothing pending, retrying or waiting, at most
+    /// `limit`. For tests, examples and tools. It is a snapshot; dead letters do not count, messages
+    /// that wait behind one do. Safe to drop.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable), with what is left, after `limit` or when the inbox has
+    /// ended; any other error of the store.
+    pub async fn wait_until_empty(&self, limit: Duration) -> Result<()> {
+        let mut left = String::from("the store did not say what is left");
+        let empty = async {
+            loop {
+                match self.unsettled().await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(text)) => left = text,
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {}
+                    Err(error) => return Err(error),
+                }
+                if self.task.is_finished() {
+                    return Err(Error::unavailable(format!("the inbox has ended: {left}")));
+                }
+                sleep_until(clock() + PAUSE).await;
+            }
+        };
+        let ended = timeout(limit, empty).await;
+        ended.unwrap_or_else(|_| {
+            Err(Error::unavailable(format!(
+                "the inbox is not empty after {limit:?}: {left}"
+            )))
+        })
+    }
+
+    /// What the first handler that is not done has to do.
+    async fn unsettled(&self) -> Result<Option<String>> {
+        for name in self.inbox.handlers() {
+            let queue = match self.inbox.store().queue_of(name).await {
+                Ok(queue) => queue,
+                // It has not subscribed yet.
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    return Ok(Some(format!("handler {name} is not subscribed")));
+                }
+                Err(error) => return Err(error),
+            };
+            let stats = queue.stats(&Queue::Inbox(name.clone())).await?;
+            if stats.unsettled() > 0 {
+                return Ok(Some(format!(
+                    "handler {name} has {} pending, {} retrying, {} waiting",
+                    stats.pending, stats.retrying, stats.waiting
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for InboxHandle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InboxHandle").field(&self.inbox).finish()
+    }
+}

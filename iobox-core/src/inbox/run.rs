@@ -1,0 +1,126 @@
+//! Running an inbox: one machine for each handler.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet, time::sleep_until};
+
+use super::{HandlerName, Inbox};
+use crate::{
+    ErrorKind, Result,
+    driver::{Driver, HandleExecutor, Turn, clock},
+    queue::Queue,
+    relay::purge::purge,
+    store::{Admin, Receive, Store},
+};
+
+/// The pause between two tries to reach the store at start.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often to look for messages to forget.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+/// The most messages that are forgotten at once.
+const FORGET_MAX: u32 = 1_000;
+
+impl<S: Receive> Inbox<S> {
+    /// Registers the subscriptions, then handles messages until `shutdown` completes, then drains:
+    /// nothing new is run from that moment on, handlers under way have the grace time to end,
+    /// partitions are released. No attempt is counted for what did not run.
+    ///
+    /// When this future is dropped instead, handlers under way are cancelled, and their messages are
+    /// handled again by whoever takes the partitions over, after the time-to-live.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when the store needs a person first. A store that cannot be
+    /// reached is waited for.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+        let mut shutdown = pin!(shutdown);
+        let queues = tokio::select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            queues = self.ready() => queues?,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let mut background = JoinSet::new();
+        background.spawn(forget(Arc::clone(&self.parts)));
+        let mut drivers = JoinSet::new();
+        for (name, queue) in queues {
+            let turns = watch::Sender::new(Turn::first());
+            let admin: Arc<dyn Admin> = Arc::new(queue.clone());
+            let retention = self.parts.retention;
+            let of = Queue::Inbox(name.clone());
+            background.spawn(purge(admin, of, retention, turns.subscribe()));
+            if let Some(driver) = self.driver(&name, queue, turns) {
+                let mut stopped = stopped.clone();
+                drivers.spawn(driver.run(async move {
+                    // An error says that nobody runs the inbox any more.
+                    let _ = stopped.wait_for(|stop| *stop).await;
+                }));
+            }
+        }
+        shutdown.await;
+        stop.send_replace(true);
+        while drivers.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn driver(
+        &self,
+        name: &HandlerName,
+        queue: S,
+        turns: watch::Sender<Turn>,
+    ) -> Option<Driver<HandleExecutor<S>>> {
+        let parts = &self.parts;
+        let route = parts.handlers.get(name)?;
+        let mut settings = parts.settings.clone();
+        settings.queue = Queue::Inbox(name.clone());
+        route.policy.apply(&mut settings);
+        let executor = HandleExecutor::new(
+            parts.store.clone(),
+            queue.clone(),
+            Arc::clone(&route.attempt),
+            settings.execute_timeout,
+        );
+        let (store, ids): (Arc<dyn Store>, _) = (Arc::new(queue), Arc::clone(&parts.ids));
+        Some(Driver::new(settings, store, Arc::new(executor), ids, turns))
+    }
+
+    /// Waits for the store, registers, and opens the queue of each handler.
+    async fn ready(&self) -> Result<Vec<(HandlerName, S)>> {
+        loop {
+            match self.open().await {
+                Ok(queues) => return Ok(queues),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, "the inbox cannot be opened yet; trying again");
+                    sleep_until(clock() + RETRY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Vec<(HandlerName, S)>> {
+        self.subscribe().await?;
+        let mut queues = Vec::new();
+        for name in self.handlers() {
+            let queue = self.parts.store.queue_of(name).await?;
+            queue.open(&Queue::Inbox(name.clone())).await?;
+            queues.push((name.clone(), queue));
+        }
+        Ok(queues)
+    }
+}
+
+/// Forgets messages for ever that may not arrive again.
+async fn forget<S: Receive>(parts: Arc<super::whole::Parts<S>>) {
+    loop {
+        let forgot = parts
+            .store
+            .purge_received(parts.horizon, parts.unrouted, FORGET_MAX);
+        match forgot.await {
+            Ok(forgotten) if forgotten >= u64::from(FORGET_MAX) => continue,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => tracing::warn!(%error, "old messages could not be forgotten"),
+        }
+        sleep_until(clock() + FORGET_EVERY).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! The inbox: subscriptions, receiving, and the transactions of handlers.
+
+mod receive;
+mod routing;
+mod subscribe;
+mod transact;
+
+pub(super) use routing::Routing;

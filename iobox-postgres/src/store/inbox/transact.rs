@@ -1,0 +1,101 @@
+//! Marking: that a message was handled, in the transaction of its effects, the fence last.
+
+use async_trait::async_trait;
+use iobox_core::{
+    Error, Result,
+    inbox::{HandlerName, Source},
+    message::{MessageId, Origin},
+    store::{Admitted, Change, Settled, Settlement, Transact, Verdict},
+};
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use crate::{error::from_sqlx, row::get, store::PostgresStore};
+
+/// Transactions of handlers are READ COMMITTED. A caller of [`mark`](Transact::mark) may bring one of
+/// another level.
+#[async_trait]
+impl Transact for PostgresStore {
+    type Open = Transaction<'static, Postgres>;
+
+    /// Opens a transaction on a connection of the pool for handlers. When this future is dropped the
+    /// transaction is rolled back.
+    async fn begin_handling(&self) -> Result<Self::Open> {
+        let pool = self.handler_pool.clone();
+        // A begin of sqlx 0.9.0 that is cancelled leaves its connection in an open transaction.
+        let opened = tokio::spawn(async move { pool.begin().await });
+        opened
+            .await
+            .map_err(|source| {
+                Error::internal("opening a transaction panicked").with_source(source)
+            })?
+            .map_err(|source| from_sqlx("opening the transaction of a handler", source))
+    }
+
+    /// One statement: it locks the row of the partition FOR SHARE, by which whoever takes the partition
+    /// waits for the COMMIT, and changes the row of the message. Above READ COMMITTED a partition that
+    /// was taken after the snapshot of the transaction is a
+    /// [`Conflict`](iobox_core::ErrorKind::Conflict).
+    async fn mark(
+        &self,
+        tx: &mut PgConnection,
+        queue: &Self,
+        success: &Settlement,
+    ) -> Result<Settled> {
+        let Change::Verdict(Verdict::Done { duplicate }) = success.change else {
+            return Err(Error::invalid("a mark records a success"));
+        };
+        let partition = queue.shelf.number(success.partition);
+        let attempt = i32::try_from(success.attempt).unwrap_or(i32::MAX);
+        let done = queue.sql.settle.done.query();
+        let row = done
+            .bind(queue.shelf.queue.clone())
+            .bind(vec![partition])
+            .bind(vec![success.epoch.0])
+            .bind(vec![partition])
+            .bind(vec![success.seq.0])
+            .bind(vec![success.revision.0])
+            .bind(vec![attempt])
+            .bind(vec![duplicate])
+            .fetch_one(tx)
+            .await
+            .map_err(|source| from_sqlx("marking a message as handled", source))?;
+        let held = !get::<Vec<i16>>(&row, 0)?.is_empty();
+        let changed = !get::<Vec<i64>>(&row, 1)?.is_empty();
+        Ok(match (held, changed) {
+            (false, _) => Settled::LeaseLost,
+            (true, true) => Settled::Applied,
+            (true, false) => Settled::Superseded,
+        })
+    }
+
+    /// Commits. When this future is dropped the commit goes on to its end all the same.
+    async fn commit_handling(&self, open: Self::Open) -> Result<()> {
+        tokio::spawn(async move { open.commit().await })
+            .await
+            .map_err(|source| Error::internal("committing panicked").with_source(source))?
+            .map_err(|source| from_sqlx("committing the transaction of a handler", source))
+    }
+
+    async fn admit(
+        &self,
+        tx: &mut PgConnection,
+        source: &Source,
+        handler: &HandlerName,
+        origin: Origin,
+        id: &MessageId,
+    ) -> Result<Admitted> {
+        let admit = self.sql.inbox.admit.query();
+        let new = admit
+            .bind(source.as_str().to_owned())
+            .bind(handler.as_str().to_owned())
+            .bind(origin.to_string())
+            .bind(id.as_str().to_owned())
+            .execute(tx)
+            .await
+            .map_err(|source| from_sqlx("admitting a message", source))?;
+        Ok(match new.rows_affected() {
+            0 => Admitted::Duplicate,
+            _ => Admitted::Fresh,
+        })
+    }
+}

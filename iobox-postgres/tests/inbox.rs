@@ -1,0 +1,446 @@
+//! The inbox: effects happen once, whatever dies, and whoever lost his lease cannot commit them.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests run on the clock and the ids of the machine"
+)]
+
+mod support;
+
+use std::{
+    env,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use iobox_core::{
+    ErrorKind, Inbox, Router,
+    handler::{HandlerError, TxHandler},
+    inbox::{Delivery, Source},
+    message::{Draft, Message},
+    store::{Receive, Settled, Subscribe, Transact},
+};
+use iobox_postgres::PostgresStore;
+use iobox_testkit::suite::{
+    inbox::support::{Worker, delivery, inbox, name, quick, receive, source, stats, subscribe},
+    support::PATIENCE,
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::watch;
+
+use crate::support::{Schema, connection, number, run};
+
+const HANDLERS: [&str; 2] = ["a", "b"];
+const SCHEMA: &str = "IOBOX_POSTGRES_TEST_SCHEMA";
+
+async fn effect_table(schema: &Schema) {
+    let sql = format!(
+        "create table \"{}\".effect (handler text, id text)",
+        schema.0
+    );
+    run(&mut connection().await, sql).await;
+}
+
+async fn effects(schema: &str, condition: &str) -> (i64, i64) {
+    let mut person = connection().await;
+    let from = format!("from \"{schema}\".effect where {condition}");
+    let all = number(&mut person, format!("select count(*) {from}")).await;
+    let distinct = format!("select count(distinct id) {from}");
+    (all, number(&mut person, distinct).await)
+}
+
+/// Writes one row, and takes its time.
+struct Effect {
+    schema: String,
+    handler: &'static str,
+    pause: Duration,
+    started: watch::Sender<u32>,
+}
+
+impl Effect {
+    fn new(schema: &str, handler: &'static str, pause: Duration) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            handler,
+            pause,
+            started: watch::Sender::new(0),
+        }
+    }
+}
+
+async fn insert(tx: &mut PgConnection, schema: &str, handler: &str, id: &str) {
+    let sql = format!("insert into \"{schema}\".effect values ($1, $2)");
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(handler)
+        .bind(id)
+        .execute(tx)
+        .await
+        .expect("an effect");
+}
+
+#[async_trait]
+impl TxHandler<PgConnection> for Effect {
+    async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
+        insert(tx, &self.schema, self.handler, message.id().as_str()).await;
+        self.started.send_modify(|count| *count += 1);
+        tokio::time::sleep(self.pause).await;
+        Ok(())
+    }
+}
+
+/// The levels of a transaction that a caller of `mark` may bring.
+const LEVELS: [&str; 2] = [
+    "begin isolation level read committed",
+    "begin isolation level repeatable read",
+];
+
+/// A worker that lost its partition in the middle of its handler cannot commit its effects, at READ
+/// COMMITTED and at REPEATABLE READ; the one that took it over can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_lease_cannot_commit() {
+    for (level, begin) in LEVELS.into_iter().enumerate() {
+        let schema = Schema::new();
+        let store = schema.migrated(1).await;
+        effect_table(&schema).await;
+        subscribe(&*store, &[("t", "a")]).await;
+        receive(&*store, &[delivery("t", "1", "k")]).await;
+        let old = Worker::new(&*store, "a").await;
+        let row = old.fetch().await.remove(0);
+        let mut session = connection().await;
+        let mut tx = session.begin_with(begin).await.expect("begin");
+        insert(&mut tx, &schema.0, "a", "old").await;
+        let expired = format!("update \"{}\".instance set expires = now()", schema.0);
+        run(&mut connection().await, expired).await;
+        let new = Worker::new(&*store, "a").await;
+        let taken = new.fetch().await.remove(0);
+        let marked = store.mark(&mut tx, old.store(), &old.success(&row)).await;
+        match level {
+            0 => assert_eq!(marked.expect("a reply"), Settled::LeaseLost),
+            _ => assert_eq!(marked.expect_err("no reply").kind(), ErrorKind::Conflict),
+        }
+        drop(tx);
+        let mut session = connection().await;
+        let mut tx = session.begin_with(begin).await.expect("begin");
+        insert(&mut tx, &schema.0, "a", "new").await;
+        let marked = store.mark(&mut tx, new.store(), &new.success(&taken)).await;
+        assert_eq!(marked.expect("a reply"), Settled::Applied);
+        tx.commit().await.expect("commit");
+        assert_eq!(effects(&schema.0, "id = 'new'").await, (1, 1));
+        assert_eq!(effects(&schema.0, "true").await, (1, 1));
+    }
+}
+
+/// Renewals while a handler runs do not fail its mark, and from the mark to the COMMIT nobody can take
+/// the partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_pass_and_takeovers_wait_for_the_commit() {
+    for begin in LEVELS {
+        let schema = Schema::new();
+        let store = schema.migrated(1).await;
+        effect_table(&schema).await;
+        subscribe(&*store, &[("t", "a")]).await;
+        receive(&*store, &[delivery("t", "1", "k")]).await;
+        let worker = Worker::new(&*store, "a").await;
+        let row = worker.fetch().await.remove(0);
+        let mut session = connection().await;
+        let mut tx = session.begin_with(begin).await.expect("begin");
+        insert(&mut tx, &schema.0, "a", "1").await;
+        for _ in 0..3 {
+            let later = "expires = expires + interval '1 second'";
+            let renewed = format!("update \"{}\".instance set {later}", schema.0);
+            run(&mut connection().await, renewed).await;
+        }
+        let marked = store
+            .mark(&mut tx, worker.store(), &worker.success(&row))
+            .await;
+        assert_eq!(marked.expect("a reply"), Settled::Applied);
+        let expired = format!("update \"{}\".instance set expires = now()", schema.0);
+        run(&mut connection().await, expired).await;
+        // It finds the partition locked and gets nothing.
+        let heir = Worker::new(&*store, "a").await;
+        assert!(heir.fetch().await.is_empty());
+        tx.commit().await.expect("commit");
+        let heir = Worker::new(&*store, "a").await;
+        assert!(heir.fetch().await.is_empty(), "it was handled");
+        assert_eq!(stats(&*store, "a").await.pending, 0);
+        assert_eq!(effects(&schema.0, "true").await, (1, 1));
+    }
+}
+
+/// Above READ COMMITTED a reception that does not see a subscription that was committed meanwhile is a
+/// conflict: stored without it, the message would be missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reception_on_an_older_snapshot_is_a_conflict() {
+    let schema = Schema::new();
+    let store = schema.migrated(4).await;
+    let one = [delivery("t", "1", "")];
+    for (level, begin) in LEVELS.into_iter().enumerate() {
+        let mut session = connection().await;
+        let mut tx = session.begin_with(begin).await.expect("begin");
+        assert_eq!(number(&mut tx, "select 1::bigint").await, 1);
+        let handler = format!("h{level}");
+        subscribe(&*store, &[("t", handler.as_str())]).await;
+        let received = store.receive_in(&mut tx, &source(), &one).await;
+        if level == 0 {
+            received.expect("it sees the subscription");
+            tx.rollback().await.expect("rollback");
+        } else {
+            let error = received.expect_err("an older snapshot");
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
+    }
+    assert_eq!(store.unrouted().await.expect("a count"), 0);
+}
+
+/// A handler that runs for longer than three leases commits when nobody takes over. When somebody does,
+/// one set of effects commits, and other keys go on meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_transactional_handler_commits_once() {
+    for taken in [false, true] {
+        let schema = Schema::new();
+        let store = schema.migrated(1).await;
+        effect_table(&schema).await;
+        let build = |pause: u64| {
+            let effect = Effect::new(&schema.0, "a", Duration::from_millis(pause));
+            let started = effect.started.subscribe();
+            let mut router = Router::new();
+            router.on_tx("slow", "a", effect);
+            router.on_tx("quick", "b", Effect::new(&schema.0, "b", Duration::ZERO));
+            let ttl = Duration::from_secs(1);
+            let inbox = Inbox::builder(PostgresStore::clone(&store), router).time_to_live(ttl);
+            (inbox.build().expect("an inbox"), started)
+        };
+        let (slow, mut started) = build(3_500);
+        slow.subscribe().await.expect("subscribe");
+        receive(&*store, &[delivery("slow", "1", "k")]).await;
+        let first = slow.spawn();
+        started
+            .wait_for(|count| *count == 1)
+            .await
+            .expect("it runs");
+        let second = if taken {
+            // As if the first instance had lost its lease without noticing.
+            let lost = format!(
+                "update \"{}\".partition set owner = null where queue = 'inbox/a'",
+                schema.0
+            );
+            let (quick, _) = build(10);
+            let handle = quick.spawn();
+            run(&mut connection().await, lost).await;
+            Some(handle)
+        } else {
+            None
+        };
+        receive(&*store, &[delivery("quick", "2", "k")]).await;
+        first.wait_until_empty(PATIENCE).await.expect("all handled");
+        // The first one has come to its end, too.
+        first.drain().await.expect("a drain");
+        if let Some(second) = second {
+            second.drain().await.expect("a drain");
+        }
+        assert_eq!(effects(&schema.0, "handler = 'a'").await, (1, 1));
+        assert_eq!(effects(&schema.0, "handler = 'b'").await, (1, 1));
+    }
+}
+
+/// A reception that is dropped at any moment leaves its messages stored or not stored, for every
+/// handler, and no session in an open transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_reception_is_done_or_not_done() {
+    const ROUNDS: u64 = 60;
+    let schema = Schema::new();
+    let store = schema.migrated(4).await;
+    subscribe(&*store, &[("t", "a"), ("t", "b")]).await;
+    let from = source();
+    for round in 0..ROUNDS {
+        let two = [0, 1].map(|n| delivery("t", &format!("{round}-{n}"), "k"));
+        let limit = Duration::from_micros(round * 60);
+        drop(tokio::time::timeout(limit, store.receive(&from, &two)).await);
+    }
+    // Whatever is under way ends; then everything can be stored that was not.
+    for round in 0..ROUNDS {
+        let two = [0, 1].map(|n| delivery("t", &format!("{round}-{n}"), "k"));
+        receive(&*store, &two).await;
+    }
+    for handler in HANDLERS {
+        assert_eq!(
+            stats(&*store, handler).await.pending,
+            2 * ROUNDS,
+            "{handler}"
+        );
+    }
+    assert!(
+        store
+            .retire(&name("b"))
+            .await
+            .expect("nobody holds the lock")
+    );
+}
+
+/// More handlers than connections wait for each other without burning attempts, however slow they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_connection_is_no_attempt() {
+    const MESSAGES: usize = 12;
+    let schema = Schema::new();
+    let timeout = Duration::from_millis(300);
+    let config = schema.config().pool_size(4).pool_timeout(timeout);
+    let store = schema.store(config).await;
+    store.migrate().await.expect("migrate");
+    effect_table(&schema).await;
+    let mut router = Router::new();
+    let effect = Effect::new(&schema.0, "a", Duration::from_millis(700));
+    router.on_tx("t", "a", effect).policy(quick(1));
+    let inbox = inbox(&*store, router);
+    inbox.subscribe().await.expect("subscribe");
+    let all: Vec<_> = (0..MESSAGES)
+        .map(|n| delivery("t", &n.to_string(), ""))
+        .collect();
+    receive(&*store, &all).await;
+    let handle = inbox.spawn();
+    handle
+        .wait_until_empty(PATIENCE)
+        .await
+        .expect("all handled");
+    handle.drain().await.expect("a drain");
+    let wanted = i64::try_from(MESSAGES).expect("small");
+    assert_eq!(effects(&schema.0, "true").await, (wanted, wanted));
+    assert_eq!(stats(&*store, "a").await.dead, 0);
+}
+
+fn read(variable: &str, default: usize) -> usize {
+    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn workers(store: &PostgresStore, schema: &str) -> Inbox<PostgresStore> {
+    let mut router = Router::new();
+    for handler in HANDLERS {
+        let effect = Effect::new(schema, handler, Duration::from_millis(1));
+        router.on_tx("orders.*", handler, effect);
+    }
+    Inbox::builder(store.clone(), router)
+        .time_to_live(Duration::from_secs(1))
+        .build()
+        .expect("an inbox")
+}
+
+#[test]
+fn run_when_started_as_a_child() {
+    let Ok(schema) = env::var(SCHEMA) else {
+        return;
+    };
+    // Never dropped here: it is the schema of the one that started this.
+    let schema = std::mem::ManuallyDrop::new(Schema(schema));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let store = schema.store(schema.config()).await;
+        let running = workers(&store, &schema.0);
+        running.run(std::future::pending()).await.expect("a run");
+    });
+}
+
+/// A worker in a process of its own; killed when it is dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(schema: &str) -> Self {
+        let child = Command::new(env::current_exe().expect("this program"))
+            .args(["--exact", "run_when_started_as_a_child"])
+            .env(SCHEMA, schema)
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.expect("a child"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().expect("a kill");
+        self.0.wait().expect("an end");
+    }
+}
+
+/// Receives every id the caller's share of `copies` times, in batches; returns how many were new.
+async fn deliver(store: Arc<PostgresStore>, caller: usize, ids: usize, copies: usize) -> usize {
+    const CALLERS: usize = 8;
+    let from = Source::new("shop").expect("a source");
+    let mut new = 0;
+    for copy in (caller..copies).step_by(CALLERS) {
+        for first in (0..ids).step_by(10) {
+            let all: Vec<_> = (first..ids.min(first + 10))
+                .map(|n| (n + copy * 37) % ids)
+                .map(|id| Draft::new("orders.created", "x").id(id).key(id % 20))
+                .map(|draft| Delivery::foreign(&draft).expect("a delivery"))
+                .collect();
+            let received = loop {
+                match store.receive(&from, &all).await {
+                    Ok(received) => break received,
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            };
+            new += received.iter().filter(|one| !one.is_duplicate()).count();
+        }
+    }
+    new
+}
+
+/// Messages that arrive many times at once take effect once for each handler, while the processes that
+/// handle them are killed again and again. `IOBOX_INBOX_IDS` and `IOBOX_INBOX_COPIES` set the size.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_takes_effect_once_while_workers_are_killed() {
+    let ids = read("IOBOX_INBOX_IDS", 200);
+    let copies = read("IOBOX_INBOX_COPIES", 16);
+    let schema = Schema::new();
+    let store = schema.migrated(16).await;
+    effect_table(&schema).await;
+    workers(&store, &schema.0)
+        .subscribe()
+        .await
+        .expect("subscribe");
+    let callers: Vec<_> = (0..8)
+        .map(|caller| tokio::spawn(deliver(Arc::clone(&store), caller, ids, copies)))
+        .collect();
+    let wanted = i64::try_from(ids * HANDLERS.len()).expect("small");
+    let step = (wanted / 5).max(1);
+    let deadline = Instant::now() + PATIENCE * 20;
+    let (mut seen, mut rounds) = (0, 0);
+    while seen < wanted {
+        let processes = [0, 1].map(|_| Process::start(&schema.0));
+        let until = (seen + step).min(wanted);
+        while seen < until {
+            assert!(Instant::now() < deadline, "{seen} of {wanted}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            seen = effects(&schema.0, "true").await.0;
+        }
+        drop(processes);
+        rounds += 1;
+    }
+    assert!(rounds >= 2, "{rounds} rounds of kills");
+    let mut new = 0;
+    for caller in callers {
+        new += caller.await.expect("no panic");
+    }
+    assert_eq!(new, ids, "each message was new once");
+    let last = inbox(&*store, {
+        let mut router = Router::new();
+        for handler in HANDLERS {
+            let effect = Effect::new(&schema.0, handler, Duration::ZERO);
+            router.on_tx("orders.*", handler, effect);
+        }
+        router
+    });
+    let last = last.spawn();
+    last.wait_until_empty(PATIENCE)
+        .await
+        .expect("nothing is left");
+    last.drain().await.expect("a drain");
+    let ids = i64::try_from(ids).expect("small");
+    for handler in HANDLERS {
+        let found = effects(&schema.0, &format!("handler = '{handler}'")).await;
+        assert_eq!(found, (ids, ids), "{handler}");
+    }
+}

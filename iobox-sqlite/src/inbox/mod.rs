@@ -1,0 +1,10 @@
+//! The inbox: subscriptions, receiving, and handlers in transactions.
+
+mod handler;
+mod receive;
+mod sql;
+mod subscribe;
+mod transact;
+
+pub use handler::{OnTxSync, SqliteHandler};
+pub(crate) use sql::InboxSql;

@@ -1,0 +1,206 @@
+//! The inbox on one file: effects happen once, whatever dies.
+
+use std::{
+    env,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use iobox_core::{
+    Inbox, Router,
+    handler::HandlerError,
+    inbox::{Delivery, HandlerName, Source},
+    message::{Draft, Message, MessageId, Origin},
+    queue::Queue,
+    store::{Admin, Admitted, Receive, Subscribe},
+};
+use iobox_sqlite::{Failure, OnTxSync, SqliteStore, rusqlite::Transaction};
+use iobox_testkit::suite::support::PATIENCE;
+
+use super::{
+    child::{Role, start},
+    fixture::migrated,
+};
+
+const HANDLERS: [&str; 2] = ["a", "b"];
+
+fn effect(
+    handler: &'static str,
+) -> impl Fn(&Transaction<'_>, &Message) -> Result<(), HandlerError> {
+    move |tx, message| {
+        let effect = (handler, message.id().as_str());
+        tx.execute("INSERT INTO effect VALUES (?1, ?2)", effect)?;
+        // A kill finds transactions with an effect and without a mark.
+        thread::sleep(Duration::from_micros(500));
+        Ok(())
+    }
+}
+
+fn inbox(store: &SqliteStore) -> Inbox<SqliteStore> {
+    let mut router = Router::new();
+    for handler in HANDLERS {
+        router.on_tx_sync("orders.*", handler, effect(handler));
+    }
+    Inbox::builder(store.clone(), router)
+        .time_to_live(Duration::from_secs(1))
+        .build()
+        .expect("an inbox")
+}
+
+/// What a child does until it is killed.
+pub(crate) async fn handle(store: &SqliteStore) {
+    inbox(store)
+        .run(std::future::pending())
+        .await
+        .expect("a run");
+}
+
+fn delivery(id: usize) -> Delivery {
+    let draft = Draft::new("orders.created", "x").id(id).key(id % 20);
+    Delivery::foreign(&draft).expect("a delivery")
+}
+
+fn number(variable: &str, default: usize) -> usize {
+    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Messages that arrive many times at once take effect once for each handler, while the processes that
+/// handle them are killed again and again. `IOBOX_INBOX_IDS` and `IOBOX_INBOX_COPIES` set the size.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_takes_effect_once_while_workers_are_killed() {
+    const CALLERS: usize = 8;
+    let ids = number("IOBOX_INBOX_IDS", 200);
+    let copies = number("IOBOX_INBOX_COPIES", 16);
+    let (file, store) = migrated().await;
+    file.edit("CREATE TABLE effect (handler TEXT, id TEXT)");
+    inbox(&store).subscribe().await.expect("subscribe");
+    let mut callers = Vec::new();
+    for caller in 0..CALLERS {
+        let store = SqliteStore::clone(&store);
+        callers.push(tokio::spawn(async move {
+            let source = Source::new("shop").expect("a source");
+            let mut new = 0;
+            // Each caller delivers its share of the copies, all in another order.
+            for copy in (caller..copies).step_by(CALLERS) {
+                for from in (0..ids).step_by(10) {
+                    let at = |n: usize| (from + n + copy * 37) % ids;
+                    let all: Vec<_> = (0..10.min(ids - from)).map(|n| delivery(at(n))).collect();
+                    let received = loop {
+                        match store.receive(&source, &all).await {
+                            Ok(received) => break received,
+                            Err(error) => assert!(error.is_retryable(), "{error}"),
+                        }
+                    };
+                    new += received.iter().filter(|one| !one.is_duplicate()).count();
+                }
+            }
+            new
+        }));
+    }
+    let wanted = i64::try_from(ids * HANDLERS.len()).expect("small");
+    let mut kills = 0;
+    let mut seen = 0;
+    // Kills come after so many more effects; the last workers may finish.
+    let step = (wanted / 5).max(1);
+    let deadline = tokio::time::Instant::now() + PATIENCE * 20;
+    while seen < wanted {
+        let children = [0, 1].map(|name| start(Role::Handle, &file.path(), name));
+        let until = (seen + step).min(wanted);
+        while seen < until {
+            assert!(tokio::time::Instant::now() < deadline, "{seen} of {wanted}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            seen = file.number("SELECT count(*) FROM effect");
+        }
+        for child in children {
+            child.kill();
+            kills += 1;
+        }
+    }
+    assert!(kills >= 4, "{kills} kills");
+    let mut new = 0;
+    for caller in callers {
+        new += caller.await.expect("no panic");
+    }
+    assert_eq!(new, ids, "each message was new once");
+    let last = inbox(&store).spawn();
+    last.wait_until_empty(PATIENCE)
+        .await
+        .expect("nothing is left");
+    last.drain().await.expect("a drain");
+    for handler in HANDLERS {
+        let of = format!("FROM effect WHERE handler = '{handler}'");
+        let effects = file.number(&format!("SELECT count(*) {of}"));
+        let distinct = file.number(&format!("SELECT count(DISTINCT id) {of}"));
+        let ids = i64::try_from(ids).expect("small");
+        assert_eq!((effects, distinct), (ids, ids), "{handler}");
+    }
+    assert!(file.is_sound());
+}
+
+/// A closure's effects, its mark and what it enqueues are committed together, and nothing of an attempt
+/// that failed or panicked is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closure_commits_with_its_mark_and_what_it_enqueues() {
+    let (file, store) = migrated().await;
+    file.edit("CREATE TABLE effect (handler TEXT, id TEXT)");
+    let outbox = SqliteStore::clone(&store);
+    let calls = AtomicU32::new(0);
+    let mut router = Router::new();
+    let chain = move |tx: &Transaction<'_>, message: &Message| -> Result<(), HandlerError> {
+        tx.execute(
+            "INSERT INTO effect VALUES ('c', ?1)",
+            [message.id().as_str()],
+        )?;
+        outbox.enqueue_sync(tx, &[Draft::new("next", "x")])?;
+        match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("after the effect".into()),
+            1 => panic!("after the effect"),
+            _ => Ok(()),
+        }
+    };
+    router.on_tx_sync("orders.*", "c", chain);
+    let inbox = Inbox::builder(SqliteStore::clone(&store), router).build();
+    let inbox = inbox.expect("an inbox");
+    inbox.subscribe().await.expect("subscribe");
+    let source = Source::new("shop").expect("a source");
+    let all: Vec<_> = (0..5).map(delivery).collect();
+    // Inside of a transaction of the application's own.
+    let (receiver, from) = (SqliteStore::clone(&store), source.clone());
+    let received = store
+        .write(move |tx| -> Result<_, Failure> { Ok(receiver.receive_sync(tx, &from, &all)?) });
+    assert_eq!(received.await.expect("receive").len(), 5);
+    let handle = inbox.spawn();
+    handle
+        .wait_until_empty(PATIENCE)
+        .await
+        .expect("all handled");
+    handle.drain().await.expect("a drain");
+    assert_eq!(file.number("SELECT count(*) FROM effect"), 5);
+    let stats = store.stats(&Queue::Outbox).await.expect("stats");
+    assert_eq!(stats.pending, 5);
+}
+
+/// Who wants nothing but the mark gets it in a transaction of his own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_admitted_once() {
+    let (_file, store) = migrated().await;
+    let admit = async |commits: bool| {
+        let admitting = SqliteStore::clone(&store);
+        let written = store.write(move |tx| -> Result<Admitted, Failure> {
+            let source = Source::new("shop")?;
+            let handler = HandlerName::new("mine")?;
+            let id = MessageId::new("1")?;
+            let admitted = admitting.admit_sync(tx, &source, &handler, Origin::FOREIGN, &id)?;
+            if commits {
+                return Ok(admitted);
+            }
+            Err(iobox_core::Error::invalid("as the test says").into())
+        });
+        written.await.ok()
+    };
+    assert_eq!(admit(false).await, None);
+    assert_eq!(admit(true).await, Some(Admitted::Fresh));
+    assert_eq!(admit(true).await, Some(Admitted::Duplicate));
+    assert!(store.subscriptions().await.expect("none").is_empty());
+}

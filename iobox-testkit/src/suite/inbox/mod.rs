@@ -1,0 +1,89 @@
+//! The conformance suite that certifies the inbox half of a store.
+//!
+//! A store that implements [`Transact`](iobox_core::store::Transact) calls
+//! [`inbox_suite!`](crate::inbox_suite) with the [harness](super::Harness) of its store suite. Cases
+//! of [`handle`] run inboxes, the others call the store.
+
+pub mod handle;
+pub mod receive;
+pub mod subscribe;
+pub mod support;
+pub mod transact;
+
+/// Certifies the inbox half of a store: one test for each case, in a module for each noun.
+#[macro_export]
+macro_rules! inbox_suite {
+    ($harness:ty) => {
+        $crate::__inbox_tests! {
+            $harness;
+            receive {
+                a_message_is_stored_once_for_each_handler
+                a_message_that_comes_twice_in_one_call_is_stored_once
+                an_id_of_another_source_or_origin_is_another_message
+                racing_receptions_store_every_message_once
+                deliveries_keep_their_order
+                a_delivery_that_breaks_a_bound_stores_nothing
+                a_reception_in_a_transaction_follows_it
+                a_message_is_known_for_its_horizon
+                a_message_with_rows_is_not_forgotten
+                the_content_of_a_message_comes_back
+            }
+            subscribe {
+                a_message_that_nobody_wants_is_kept
+                a_kept_message_goes_to_the_next_subscriber
+                a_duplicate_adds_no_rows_for_later_handlers
+                subscribing_again_changes_nothing
+                a_retired_handler_gets_nothing_more
+                an_unknown_handler_has_no_queue
+                a_subscription_that_races_with_receptions_misses_nothing
+                unrouted_messages_have_a_retention_of_their_own
+            }
+            transact {
+                effects_and_mark_commit_together
+                a_mark_of_an_older_epoch_is_refused
+                a_mark_of_a_settled_row_is_superseded
+                a_takeover_before_the_mark_commits_one_set_of_effects
+                an_admitted_message_is_admitted_once
+            }
+            handle {
+                every_handler_handles_every_message
+                a_failed_attempt_is_repeated
+                a_rejected_message_is_a_dead_letter_and_keeps_its_payload
+                a_message_dies_after_its_last_attempt
+                a_panic_is_a_failed_attempt
+                a_handler_that_is_too_slow_is_a_failed_attempt
+                one_handler_fails_and_the_others_go_on
+                the_order_of_a_key_holds_for_each_handler
+                a_dead_message_halts_its_key_for_its_handler_alone
+                a_rolling_deploy_gives_each_handler_its_messages
+                a_handler_commits_with_what_it_enqueues
+                a_replayed_dead_letter_is_handled
+                a_slow_handler_outlasts_its_lease
+            }
+        }
+    };
+}
+
+/// Makes tests of the table.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __inbox_tests {
+    ($harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        mod inbox {
+            #[allow(unused_imports)]
+            use super::*;
+            $(
+                mod $noun {
+                    #[allow(unused_imports)]
+                    use super::*;
+                    $(
+                        #[test]
+                        fn $case() {
+                            $crate::suite::run($crate::suite::inbox::$noun::$case::<$harness>());
+                        }
+                    )*
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,158 @@
+//! Transactions of handlers: effects and mark commit together, under the fence.
+
+use iobox_core::{
+    message::{MessageId, Origin},
+    queue::Queue,
+    store::{Admin, Admitted, Enqueue, Settled, Store, Transact},
+};
+
+use super::support::{Worker, delivery, name, receive, source, stats, subscribe};
+use crate::suite::{
+    Harness,
+    support::{TTL, partitions, plain},
+};
+
+/// How many messages are in the outbox: the effects of the handlers here.
+async fn effects<S: Admin>(store: &S) -> u64 {
+    let stats = store.stats(&Queue::Outbox).await.expect("stats");
+    stats.pending
+}
+
+/// The effects of a handler, its mark, and what it enqueues commit together or not at all.
+pub async fn effects_and_mark_commit_together<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    receive(store, &[delivery("t", "1", "k")]).await;
+    let worker = Worker::new(store, "a").await;
+    let row = worker.fetch().await.remove(0);
+    let success = worker.success(&row);
+    for (commits, count) in [(false, 0), (true, 1)] {
+        let mut tx = store.begin_handling().await.expect("begin");
+        store
+            .enqueue(&mut tx, &[plain("e")])
+            .await
+            .expect("enqueue");
+        let marked = store.mark(&mut tx, worker.store(), &success).await;
+        assert_eq!(marked.expect("mark"), Settled::Applied);
+        if commits {
+            store.commit_handling(tx).await.expect("commit");
+        } else {
+            drop(tx);
+        }
+        assert_eq!(effects(store).await, count);
+        assert_eq!(stats(store, "a").await.pending, 1 - count);
+    }
+    // The settle of somebody who did not hear of the commit finds it recorded.
+    let settled = worker.store().settle(&[success]).await.expect("settle");
+    assert_eq!(settled, [Settled::Applied]);
+}
+
+/// A mark under an older epoch is refused.
+pub async fn a_mark_of_an_older_epoch_is_refused<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    receive(store, &[delivery("t", "1", "k")]).await;
+    let old = Worker::new(store, "a").await;
+    let row = old.fetch().await.remove(0);
+    harness.advance(TTL * 2).await;
+    let _new = Worker::new(store, "a").await;
+    let mut tx = store.begin_handling().await.expect("begin");
+    let marked = store.mark(&mut tx, old.store(), &old.success(&row)).await;
+    assert_eq!(marked.expect("mark"), Settled::LeaseLost);
+}
+
+/// A mark of a row that was settled before is superseded, also when it is the same mark: its effects
+/// are committed already.
+pub async fn a_mark_of_a_settled_row_is_superseded<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    receive(store, &[delivery("t", "1", "k")]).await;
+    let worker = Worker::new(store, "a").await;
+    let row = worker.fetch().await.remove(0);
+    let success = worker.success(&row);
+    let mut tx = store.begin_handling().await.expect("begin");
+    let marked = store.mark(&mut tx, worker.store(), &success).await;
+    assert_eq!(marked.expect("mark"), Settled::Applied);
+    store.commit_handling(tx).await.expect("commit");
+    let mut tx = store.begin_handling().await.expect("begin");
+    store
+        .enqueue(&mut tx, &[plain("again")])
+        .await
+        .expect("enqueue");
+    let marked = store.mark(&mut tx, worker.store(), &success).await;
+    assert_eq!(marked.expect("mark"), Settled::Superseded);
+    drop(tx);
+    assert_eq!(effects(store).await, 0);
+}
+
+/// When somebody takes a partition over while its handler runs, one set of effects commits: that of
+/// the new owner.
+pub async fn a_takeover_before_the_mark_commits_one_set_of_effects<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    receive(store, &[delivery("t", "1", "k")]).await;
+    let old = Worker::new(store, "a").await;
+    let stale = old.fetch().await.remove(0);
+    harness.advance(TTL * 2).await;
+    let new = Worker::new(store, "a").await;
+    let row = new.fetch().await.remove(0);
+    for (worker, row, wanted) in [
+        (&old, &stale, Settled::LeaseLost),
+        (&new, &row, Settled::Applied),
+    ] {
+        let mut tx = store.begin_handling().await.expect("begin");
+        store
+            .enqueue(&mut tx, &[plain("e")])
+            .await
+            .expect("enqueue");
+        let success = worker.success(row);
+        let marked = store.mark(&mut tx, worker.store(), &success).await;
+        assert_eq!(marked.expect("mark"), wanted);
+        if wanted == Settled::Applied {
+            store.commit_handling(tx).await.expect("commit");
+        }
+    }
+    assert_eq!(effects(store).await, 1);
+}
+
+/// A message is admitted once for each handler, source and origin, if the transaction commits.
+pub async fn an_admitted_message_is_admitted_once<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    let id = MessageId::new("1").expect("an id");
+    let admit = async |handler: &str, commits: bool| {
+        let mut tx = store.begin_handling().await.expect("begin");
+        let (source, handler) = (source(), name(handler));
+        let admitted = store
+            .admit(&mut tx, &source, &handler, Origin::FOREIGN, &id)
+            .await
+            .expect("admit");
+        if commits {
+            store.commit_handling(tx).await.expect("commit");
+        }
+        admitted
+    };
+    assert_eq!(admit("a", false).await, Admitted::Fresh);
+    assert_eq!(admit("a", true).await, Admitted::Fresh);
+    assert_eq!(admit("a", true).await, Admitted::Duplicate);
+    assert_eq!(admit("b", true).await, Admitted::Fresh);
+}
