@@ -7,10 +7,20 @@
 #[doc(inline)]
 pub use iobox_core::*;
 
+/// The NATS JetStream publisher.
+#[cfg(feature = "nats")]
+#[doc(inline)]
+pub use iobox_nats as nats;
+
 /// The Postgres store.
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use iobox_postgres as postgres;
+
+/// The Redis Streams publisher.
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use iobox_redis as redis;
 
 /// The SQLite store.
 #[cfg(feature = "sqlite")]

@@ -1,17 +1,20 @@
 //! Benchmarks of iobox: ratios of things that are measured side by side, in one run.
 //!
 //! `cargo xtask bench NAME` builds this in release and names a Postgres that syncs to the disk in
-//! `IOBOX_TEST_POSTGRES_URL`. Absolute figures belong to one machine at one moment; what counts are
+//! `IOBOX_TEST_POSTGRES_URL`, and brokers in variables of the same kind. Absolute figures belong to one machine at one moment; what counts are
 //! the ratios, and nothing outside of `--check` depends on either.
 
 #![allow(clippy::disallowed_methods, reason = "benchmarks measure the clock")]
 
+mod broker;
 mod file;
 mod keys;
 mod latency;
 mod machine;
 mod memory;
+mod nats;
 mod publisher;
+mod redis;
 mod relay;
 mod run;
 mod schema;

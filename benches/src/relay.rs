@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use iobox::postgres::Config;
 
 use crate::{
+    broker::{self, Brokers},
     file::File,
     machine,
     publisher::{Counter, Odd},
@@ -16,32 +17,45 @@ use crate::{
     yardstick,
 };
 
-const KEYS: usize = 1_000;
-const PARTITIONS: u16 = 16;
-const PAYLOAD: usize = 200;
+pub(crate) const PARTITIONS: u16 = 16;
+pub(crate) const PAYLOAD: usize = 200;
 
-/// Messages per second of a relay and of the yardstick: a bare loop of select and update.
+/// Messages per second of a relay and of a yardstick.
+///
+/// The yardstick is a bare loop of select and update; with a broker, it is a raw pipelined publish.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
     #[arg(long, default_value_t = 200_000)]
-    messages: usize,
+    pub(crate) messages: usize,
+    /// Over how many ordering keys they are spread: 1,000, or 10,000 with a broker
+    ///
+    /// One message of a key is under way at a time. A raw publish keeps no order, so that few keys
+    /// measure the order more than the work.
+    #[arg(long)]
+    keys: Option<usize>,
     /// How many times both are measured, in turns
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Which store
     #[arg(long, value_enum, default_value_t = Stores::Both)]
-    store: Stores,
+    pub(crate) store: Stores,
+    /// Relay to a real broker, and measure by a raw publish to it
+    #[arg(long, value_enum)]
+    pub(crate) broker: Option<Brokers>,
     /// Fail when the relay reaches less than this share of the yardstick
     #[arg(long, value_name = "RATIO")]
-    check: Option<f64>,
+    pub(crate) check: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Stores {
+pub(crate) enum Stores {
     Postgres,
     Sqlite,
+    /// Postgres and SQLite.
     Both,
+    /// No database, so that what a broker costs is seen; only with one.
+    Memory,
 }
 
 /// Messages per second, round by round.
@@ -51,7 +65,21 @@ struct Figures {
     relay: Vec<f64>,
 }
 
+impl Args {
+    pub(crate) fn keys(&self) -> usize {
+        let default = if self.broker.is_some() { 10_000 } else { 1_000 };
+        self.keys.unwrap_or(default)
+    }
+}
+
 pub(crate) async fn measure(args: &Args) -> Result<()> {
+    if let Some(brokers) = args.broker {
+        return broker::measure(args, brokers).await;
+    }
+    ensure!(
+        args.store != Stores::Memory,
+        "the store in memory has no yardstick but that of a broker: add --broker"
+    );
     let mut ratios = Vec::new();
     if args.store != Stores::Sqlite {
         let ratio = Schema::with(PARTITIONS, true, |schema| postgres(args, schema)).await?;
@@ -69,12 +97,12 @@ pub(crate) async fn measure(args: &Args) -> Result<()> {
 async fn postgres(args: &Args, mut schema: Schema) -> Result<f64> {
     let mut figures = Figures::default();
     for _ in 0..args.rounds {
-        refill(&mut schema, args.messages).await?;
+        refill(&mut schema, args).await?;
         let took = yardstick::postgres(&schema, PARTITIONS, Config::POOL_SIZE).await?;
         all_done(&mut schema, args.messages).await?;
         figures.yardstick.push(rate(args, took));
 
-        refill(&mut schema, args.messages).await?;
+        refill(&mut schema, args).await?;
         let store = schema.store().await?;
         let counter = Arc::new(Counter::new(args.messages, Odd::Taken));
         let took = run::relay(Arc::clone(&store), counter).await?;
@@ -86,13 +114,13 @@ async fn postgres(args: &Args, mut schema: Schema) -> Result<f64> {
     Ok(show(args, &schema.describe().await?, &settings, &figures))
 }
 
-async fn refill(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn refill(schema: &mut Schema, args: &Args) -> Result<()> {
     schema.clear().await?;
-    schema.enqueue(messages, KEYS, PAYLOAD).await?;
+    schema.enqueue(args.messages, args.keys(), PAYLOAD).await?;
     schema.settle_down().await
 }
 
-async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
+pub(crate) async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
     let done = schema.count(4).await?;
     ensure!(done == messages, "only {done} of {messages} are done");
     Ok(())
@@ -103,13 +131,13 @@ async fn sqlite(args: &Args) -> Result<f64> {
     let mut version = String::new();
     for _ in 0..args.rounds {
         let file = File::create().await?;
-        file.enqueue(args.messages, KEYS, PAYLOAD).await?;
+        file.enqueue(args.messages, args.keys(), PAYLOAD).await?;
         let took = yardstick::sqlite(&file, PARTITIONS).await?;
         file.all_done(args.messages)?;
         figures.yardstick.push(rate(args, took));
 
         let file = File::create().await?;
-        file.enqueue(args.messages, KEYS, PAYLOAD).await?;
+        file.enqueue(args.messages, args.keys(), PAYLOAD).await?;
         let counter = Arc::new(Counter::new(args.messages, Odd::Taken));
         let took = run::relay(Arc::new(file.store()?), counter).await?;
         file.all_done(args.messages)?;
@@ -120,7 +148,7 @@ async fn sqlite(args: &Args) -> Result<f64> {
     Ok(show(args, &version, &settings, &figures))
 }
 
-fn rate(args: &Args, took: Duration) -> f64 {
+pub(crate) fn rate(args: &Args, took: Duration) -> f64 {
     float(args.messages) / took.as_secs_f64()
 }
 
@@ -134,8 +162,9 @@ fn show(args: &Args, server: &str, settings: &str, figures: &Figures) -> f64 {
             (
                 "messages",
                 format!(
-                    "{} of {PAYLOAD} bytes, {KEYS} keys, {PARTITIONS} partitions",
-                    args.messages
+                    "{} of {PAYLOAD} bytes, {} keys, {PARTITIONS} partitions",
+                    args.messages,
+                    args.keys()
                 ),
             ),
             ("settings", settings.to_owned()),

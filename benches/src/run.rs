@@ -1,18 +1,41 @@
 //! The run of a relay with default settings, from its start to its end.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use iobox::{Relay, Store, store::Admin};
+use iobox::{Relay, Store, publisher::Publisher, store::Admin};
 use tokio::time::timeout;
 
 use crate::publisher::Counter;
 
 /// The longest that a run may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs one relay until `done` completes. Returns how long it took, everything settled and the
+/// partitions given back.
+pub(crate) async fn until<S, P>(
+    store: Arc<S>,
+    publisher: P,
+    done: impl Future<Output = ()> + Send + 'static,
+) -> Result<Duration>
+where
+    S: Store + Admin,
+    P: Publisher,
+{
+    let relay = Relay::builder(store, publisher).build()?;
+    let start = Instant::now();
+    let mut running = tokio::spawn(relay.run(done));
+    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
+        running.abort();
+        bail!("the relay did not end within {PATIENCE:?}");
+    };
+    ended.context("the relay panicked")??;
+    Ok(start.elapsed())
+}
 
 /// How long a run took.
 #[derive(Debug, Clone, Copy)]
@@ -28,16 +51,10 @@ pub(crate) async fn relay<S: Store + Admin>(
     store: Arc<S>,
     publisher: Arc<Counter>,
 ) -> Result<Took> {
-    let relay = Relay::builder(store, Arc::clone(&publisher)).build()?;
     let watched = Arc::clone(&publisher);
     let start = Instant::now();
-    let mut running = tokio::spawn(relay.run(async move { watched.full().await }));
-    let Ok(ended) = timeout(PATIENCE, &mut running).await else {
-        running.abort();
-        bail!("the relay did not end within {PATIENCE:?}");
-    };
-    ended.context("the relay panicked")??;
-    let ended = start.elapsed();
+    let done = async move { watched.full().await };
+    let ended = until(store, Arc::clone(&publisher), done).await?;
     let full_at = publisher
         .full_at()
         .context("the relay ended before everything was published")?;

@@ -5,7 +5,13 @@
     reason = "the paused clock jumps from timer to timer"
 )]
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use iobox_core::{
@@ -252,4 +258,47 @@ async fn a_relay_that_ended_empties_nothing() {
         .unwrap_err();
     assert!(error.to_string().contains("has ended"), "{error}");
     relay.join().await.unwrap();
+}
+
+/// Is there at the start, and then unavailable until it was probed twice more; the first of these
+/// probes panics.
+#[derive(Debug, Clone)]
+struct Shaky {
+    broker: MemoryBroker,
+    probes: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Publisher for Shaky {
+    async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
+        if self.probes.load(Ordering::Relaxed) > 2 {
+            self.broker.publish(batch, outcomes).await;
+            return;
+        }
+        for index in 0..batch.len() {
+            outcomes.report(index, Err(PublishError::Unavailable("away".into())));
+        }
+    }
+
+    async fn probe(&self) -> iobox_core::Result<Durability> {
+        let before = self.probes.fetch_add(1, Ordering::Relaxed);
+        assert!(before != 1, "a defect of the publisher");
+        self.broker.probe().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_panics_is_repeated() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let shaky = Shaky {
+        broker: MemoryBroker::new(),
+        probes: Arc::default(),
+    };
+    enqueue(&store, &[Draft::new("orders", "a")]).await;
+    let relay = Relay::builder(store, shaky).build().unwrap().spawn();
+    relay
+        .wait_until_empty(Duration::from_secs(60))
+        .await
+        .unwrap();
+    relay.drain().await.unwrap();
 }

@@ -5,7 +5,7 @@
 //! of their own alone, and only in tasks that nobody can cancel; every other call is one
 //! autocommitted statement.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use iobox_core::{Error, Result};
 use sqlx::{
@@ -53,7 +53,7 @@ select
 /// How to open connections of the store.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     statement_timeout: Duration,
     lock_timeout: Duration,
     idle_in_transaction_timeout: Duration,
@@ -71,7 +71,7 @@ impl Connector {
             .get_options()
             .is_some_and(|given| given.contains("synchronous_commit"));
         Ok(Self {
-            options: options.application_name("iobox"),
+            options: Arc::new(options.application_name("iobox")),
             statement_timeout: config.statement_timeout,
             lock_timeout: config.lock_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
@@ -134,7 +134,7 @@ impl Connector {
                 let this = this.clone();
                 Box::pin(async move { this.prepare(connection).await })
             })
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(PgConnectOptions::clone(&self.options))
     }
 
     fn lazy(&self, config: &Config, size: u32, fixed_plans: bool) -> PgPool {
@@ -162,7 +162,7 @@ impl Connector {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(PgConnectOptions::clone(&self.options))
     }
 
     async fn prepare(&self, connection: &mut PgConnection) -> sqlx::Result<()> {

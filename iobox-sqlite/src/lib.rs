@@ -62,7 +62,7 @@
 //!
 //! * One file has one writer at a time. While a transaction that writes is open, every other one
 //!   waits, also the relay's and its renewals. Keep transactions short; those of the first two ways
-//!   have a [limit](Config::transaction_limit).
+//!   have a [limit](ConfigBuilder::transaction_limit).
 //! * A process that is halted (SIGSTOP, a debugger) while it holds the write lock stops every other
 //!   one that uses the file until it goes on. Nothing is lost or reordered.
 //! * The clock of the database is the clock of the host. All processes that use the file must run

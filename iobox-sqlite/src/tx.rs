@@ -23,7 +23,7 @@ use crate::{
 ///
 /// It began with `BEGIN IMMEDIATE`: until it ends nobody else writes to the file. Dropping it rolls
 /// it back. It is rolled back as well when it lasts longer than the store's
-/// [limit](crate::Config::transaction_limit); every later call says so.
+/// [limit](crate::ConfigBuilder::transaction_limit); every later call says so.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct SqliteTx {
     commands: mpsc::SyncSender<Command>,
@@ -122,7 +122,7 @@ impl SqliteStore {
     /// Opens a transaction that may write.
     ///
     /// Transactions of one store queue up behind each other; each may last as long as the store's
-    /// [limit](crate::Config::transaction_limit). A future that is dropped leaves no transaction
+    /// [limit](crate::ConfigBuilder::transaction_limit). A future that is dropped leaves no transaction
     /// open.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl SqliteStore {
     /// When this returns `Ok` the transaction is committed, and the relays of this process know
     /// that there are messages, if it enqueued some. The closure runs on a thread of the store and
     /// may block, but must not wait for another call of the store; a statement that runs past the store's
-    /// [limit](crate::Config::transaction_limit) is interrupted, and the transaction is rolled back.
+    /// [limit](crate::ConfigBuilder::transaction_limit) is interrupted, and the transaction is rolled back.
     ///
     /// A future that is dropped before there was room in the thread's queue runs nothing. After
     /// that the closure runs and commits all the same, and nobody is told.

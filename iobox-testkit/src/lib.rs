@@ -6,5 +6,6 @@
     reason = "test servers live on the machine's clock"
 )]
 
+pub mod broker;
 pub mod servers;
 pub mod suite;

@@ -1,16 +1,17 @@
-//! `cargo xtask bench`: the benchmarks, against a Postgres that is as safe as in production.
+//! `cargo xtask bench`: the benchmarks, against servers that are as safe as in production.
 
 use anyhow::Result;
-use iobox_testkit::servers::{Postgres, adopt_orphans};
+use iobox_testkit::servers::adopt_orphans;
 
 use crate::cargo::{cargo, check};
 use crate::leftovers;
-use crate::test::{describe, stop};
+use crate::servers::Servers;
 
 /// Run a benchmark, such as `relay` or `latency`.
 ///
-/// Uses the Postgres in IOBOX_TEST_POSTGRES_URL, or starts one with fsync on. Numbers depend on
-/// the disk and on what else the machine does.
+/// Uses the Postgres in IOBOX_TEST_POSTGRES_URL, or starts one with fsync on, the NATS in
+/// IOBOX_TEST_NATS_URL and the Redis in IOBOX_TEST_REDIS_URL, or starts them. Numbers depend on the
+/// disk and on what else the machine does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The benchmark and its arguments; `-- --help` lists them
@@ -29,11 +30,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     check(cargo().arg("build").args(package))?;
 
     adopt_orphans()?;
-    let mut postgres = Postgres::builder().durable(true).find()?;
-    eprintln!("{}", describe(&postgres));
+    let servers = Servers::durable()?;
+    eprintln!("{servers}");
     let mut command = cargo();
     command.arg("run").args(package).arg("--").args(&args.args);
-    let measured = check(command.envs(postgres.environment()));
-    let stopped = stop(&mut postgres).and_then(|()| leftovers::check());
+    let measured = check(command.envs(servers.environment()));
+    let stopped = servers.stop().and_then(|()| leftovers::check());
     measured.and(stopped)
 }

@@ -10,7 +10,8 @@ use crate::{sim, test, tidy};
 /// How many schedules the simulator runs.
 const SEEDS: &str = "20000";
 
-/// Run every check: formatting, tidy, clippy, docs, the simulator, all tests.
+/// Run every check: formatting, tidy, clippy, docs, a project that uses everything, the simulator, all
+/// tests.
 ///
 /// Stops at the first that fails.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -37,6 +38,10 @@ const STEPS: [Step; 6] = [
     Step {
         name: "docs",
         run: docs,
+    },
+    Step {
+        name: "downstream",
+        run: downstream,
     },
     Step {
         name: "sim",
@@ -90,9 +95,18 @@ fn docs() -> Result<()> {
     check(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// Builds a project that is not of this workspace and uses everything, beside sqlx.
+fn downstream() -> Result<()> {
+    let mut command = cargo();
+    command.args(["build", "--locked"]);
+    command.args(["--manifest-path", "tests/downstream/Cargo.toml"]);
+    command.args(["--target-dir", "target/downstream"]);
+    check(&mut command)
+}
+
 fn table(times: &[(&str, Duration, bool)]) -> String {
     let row = |name: &str, time: Duration, end: &str| {
-        let row = format!("{name:<8} {:>8.1} s  {end}", time.as_secs_f64());
+        let row = format!("{name:<10} {:>8.1} s  {end}", time.as_secs_f64());
         row.trim_end().to_owned() + "\n"
     };
     let rows = times
@@ -113,7 +127,7 @@ mod tests {
             ("tidy", Duration::from_secs(2), false),
         ];
         let expected =
-            "fmt           1.2 s  ok\ntidy          2.0 s  FAILED\ntotal         3.2 s\n";
+            "fmt             1.2 s  ok\ntidy            2.0 s  FAILED\ntotal           3.2 s\n";
         assert_eq!(table(&times), expected);
     }
 }

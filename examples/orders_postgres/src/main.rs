@@ -71,8 +71,10 @@ async fn main() -> Result<()> {
     }
 
     // Nobody enqueues any more: everything is published, or it takes too long.
-    relay.wait_until_empty(Duration::from_secs(30)).await?;
+    let published = relay.wait_until_empty(Duration::from_secs(30)).await;
+    // First, since it knows the reason if it failed.
     relay.drain().await.context("the relay failed")?;
+    published?;
     let expected = usize::try_from(ACCOUNTS * ORDERS)? + usize::try_from(left)?;
     ensure!(
         broker.len() == expected,

@@ -185,22 +185,31 @@ impl<E: Executor> Driver<E> {
             }
             Command::Probe => {
                 let executor = Arc::clone(&self.executor);
-                self.calls
-                    .spawn(async move { Reply::Probed(executor.probe().await) });
+                let probe = async move { Some(Reply::Probed(executor.probe().await)) };
+                self.call(probe, panicked(&Command::Probe));
             }
             command => {
                 let fallback = panicked(&command);
                 let call = calls::perform(Arc::clone(&self.store), command, self.timeouts);
-                self.calls.spawn(async move {
-                    let mut task = JoinSet::new();
-                    task.spawn(call);
-                    match task.join_next().await {
-                        Some(Ok(Some(reply))) => reply,
-                        _ => fallback,
-                    }
-                });
+                self.call(call, fallback);
             }
         }
+    }
+
+    /// Makes a call in a task of its own; one that panics is answered by `fallback`.
+    fn call(
+        &mut self,
+        call: impl Future<Output = Option<Reply>> + Send + 'static,
+        fallback: Reply,
+    ) {
+        self.calls.spawn(async move {
+            let mut task = JoinSet::new();
+            task.spawn(call);
+            match task.join_next().await {
+                Some(Ok(Some(reply))) => reply,
+                _ => fallback,
+            }
+        });
     }
 
     fn answer(&mut self, reply: Reply) {
@@ -259,7 +268,7 @@ impl<E: Executor> Driver<E> {
 
 /// The reply to a command whose call panicked: the machine repeats it.
 fn panicked(command: &Command) -> Reply {
-    let error = || crate::Error::internal("a call of the store panicked");
+    let error = || crate::Error::internal("a call panicked");
     let call = |call: &CallId| *call;
     match command {
         Command::Renew(_) => Reply::Renewed(Err(error())),

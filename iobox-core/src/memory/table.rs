@@ -21,7 +21,7 @@ const RELEASE_MAX: usize = 256;
 /// The most keys that one sweep of a partition looks at.
 const SWEEP_MAX: usize = 64;
 /// The most rows of a partition that a fetch reads to set some aside.
-const ASIDE_MAX: usize = 4_096;
+const ASIDE_MAX: usize = 1_024;
 
 type Place = (Partition, Seq);
 

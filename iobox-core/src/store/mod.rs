@@ -81,7 +81,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// among the [pending](Fetched::pending), which come from one snapshot. Where such messages, or
     /// those of [full](FetchPartition::full) keys, are in the way, the fetch makes them waiting,
     /// under the fence: of each key that it names in [`Fetched::aside`] all that are due and not held,
-    /// the oldest first, but no more than some thousand of a partition. A caller that never saw the
+    /// the oldest first, but no more than about a thousand of a partition. A caller that never saw the
     /// reply finds them by a sweep.
     async fn fetch(&self, request: &FetchRequest) -> Result<Fetched>;
 

@@ -216,7 +216,8 @@ where replay = $1
 ";
 
 /// Removes what was settled longer ago than `$1` microseconds, at most `$2` rows, oldest first. By
-/// the index `message_settled`; a row that somebody holds is left for the next time.
+/// the index `message_settled`; a row that somebody holds is left for the next time. The array keeps
+/// the planner, which does not know `$2`, from joining with the whole table.
 const PURGE: &str = "
 with old as materialized (
   select m.ctid as tid from {message} as m
@@ -226,21 +227,22 @@ with old as materialized (
   limit $2
   for update skip locked
 )
-delete from {message} as m using old where m.ctid = old.tid and m.state in (4, 5)
+delete from {message} as m where m.ctid = any (array(select tid from old)) and m.state in (4, 5)
 ";
 
 /// Forgets ids that were claimed longer ago than `$1` microseconds and whose messages are gone, at
-/// most `$2`. By the indexes `id_enqueued` and `message_id`.
+/// most `$2`. By the indexes `id_enqueued`, `message_id` and `id_pkey`; `offset` keeps the look for the
+/// message a look by the index, where an anti-join would read all messages.
 const PURGE_IDS: &str = "
 with old as materialized (
   select known.id from {id} as known
   where known.enqueued_at < (select {clock}() - $1::bigint * interval '1 microsecond')
-    and not exists (select from {message} as m where m.id = known.id)
+    and not exists (select from {message} as m where m.id = known.id offset 0)
   order by known.enqueued_at
   limit $2
   for update skip locked
 )
-delete from {id} as known using old where known.id = old.id
+delete from {id} as known where known.id = any (array(select id from old))
 ";
 
 /// The time by the clock of the store, in microseconds since 1970.

@@ -10,6 +10,8 @@ mod fetch;
 mod inbox;
 mod lease;
 mod names;
+#[cfg(test)]
+mod plan;
 mod settle;
 mod waiting;
 mod wake;

@@ -6,7 +6,8 @@ use super::{Names, Statement};
 /// which the caller holds them.
 ///
 /// Locks the partition rows FOR SHARE in order, the order of acquisition, before any message is
-/// changed: the changes join its result. A row that an acquisition was changing is waited for and
+/// changed: the changes wait for the array of its result (an array, since a join looks at every
+/// partition for every message). A row that an acquisition was changing is waited for and
 /// checked again, and falls out when its epoch is another one now.
 macro_rules! fence {
     () => {
@@ -44,8 +45,8 @@ const DONE: &str = concat!(
     settled_at = (select {clock}()), due_at = null, suspect = false, alone = false, crashes = 0
   from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::boolean[])
     with ordinality as i (partition, seq, revision, attempt, duplicate, ord)
-  join fence as f on f.partition = i.partition
-  where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
+  where i.partition = any(array(select partition from fence))
+    and m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
     and m.state in (0, 1, 2)
   returning i.ord
 )",
@@ -80,9 +81,9 @@ const ANY: &str = concat!(
       $9::bigint[], $10::text[], $11::boolean[], $12::integer[])
     with ordinality
     as i (partition, seq, revision, attempt, what, after, reason, flag, crashes, ord)
-  join fence as f on f.partition = i.partition
   cross join now
-  where m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
+  where i.partition = any(array(select partition from fence))
+    and m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
     and m.state in (0, 1, 2)
   returning i.ord
 )",

@@ -4,10 +4,14 @@ use super::{Names, Statement};
 
 /// Makes rows waiting that are in the way. `$1` queue, `$2` partitions, `$3` their epochs, `$4`
 /// partitions of the keys, `$5` the keys, `$6` whether each is full, `$7` seqs that are held. The
-/// fence locks the partitions FOR SHARE in order. In each it reads the 4,096 oldest pending rows by
+/// fence locks the partitions FOR SHARE in order. In each it reads the 1,024 oldest pending rows by
 /// the index `message_pending` and the 1,000 longest due by `message_due`, and moves those of the keys
 /// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
 /// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
+///
+/// So few at a time, since a relay has one fetch under way: while rows are moved nobody fetches, and
+/// what it has in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
+/// the way again.
 const SET_ASIDE: &str = "
 with fence as materialized (
   select p.partition from {partition} as p
@@ -34,7 +38,7 @@ with fence as materialized (
       where m.partition = f.partition and m.state = 0
         and m.seq not in (select unnest($7::bigint[]))
       order by m.seq
-      limit 4096
+      limit 1024
     )
     union all
     (
@@ -53,7 +57,10 @@ with fence as materialized (
   where m.ctid = any(array(select tid from due)) and m.state in (0, 1)
   returning m.partition, m.key, m.seq
 )
-select partition, key, min(seq), count(*) from moved group by partition, key
+select partition, key, min(seq), count(*)
+from moved
+where (select set_config('synchronous_commit', 'off', true)) is not null
+group by partition, key
 ";
 
 /// Makes waiting rows pending. `$1` queue, `$2` partitions, `$3` their epochs, `$4` partitions of

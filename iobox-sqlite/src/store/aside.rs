@@ -12,7 +12,7 @@ use super::due;
 use crate::{error::Failure, row, sql::Sql};
 
 /// The most rows of a partition that a fetch reads to set some aside.
-const ASIDE_MAX: usize = 4_096;
+const ASIDE_MAX: usize = 1_024;
 
 /// Makes the rows of `keys` waiting that are due and not held, and blocked or of a full key.
 ///

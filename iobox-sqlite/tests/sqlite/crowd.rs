@@ -37,9 +37,9 @@ async fn a_crowd_is_set_aside_in_parts_until_the_rows_behind_it_come() {
         }
         counts.push(aside_count(&fetched));
     }
-    assert_eq!(counts.len(), 25, "{counts:?}");
+    assert_eq!(counts.len(), 98, "{counts:?}");
     assert!(
-        counts[..24].iter().all(|count| *count == 4_096),
+        counts[..97].iter().all(|count| *count == 1_024),
         "{counts:?}"
     );
 }

@@ -15,6 +15,7 @@ use super::folder::Folder;
 use super::port::free_port;
 use super::process::{POLL, Process};
 use super::programs::{Programs, tool};
+use super::server::Child;
 
 /// How long a server may take until it accepts connections, crash recovery included.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -86,28 +87,6 @@ impl Cluster {
 
     pub(super) fn port(&self) -> u16 {
         self.port
-    }
-
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-
-    /// Starts the server again, on the same data and the same port.
-    pub(super) fn start(&mut self) -> Result<()> {
-        let port = self.port;
-        self.start_on(|| Ok(port))
-    }
-
-    /// Stops the server by a fast shutdown: open transactions are rolled back.
-    pub(super) fn stop(&mut self) -> Result<()> {
-        self.process
-            .take()
-            .map_or(Ok(()), |process| process.stop(Signal::SIGINT))
-    }
-
-    /// Kills the server and its backends with SIGKILL.
-    pub(super) fn kill(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), Process::crash)
     }
 
     fn initdb(&self) -> Result<()> {
@@ -266,6 +245,28 @@ impl Cluster {
 
     fn lock_file(&self) -> PathBuf {
         self.data().join("postmaster.pid")
+    }
+}
+
+impl Child for Cluster {
+    fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let port = self.port;
+        self.start_on(|| Ok(port))
+    }
+
+    /// A fast shutdown: open transactions are rolled back.
+    fn stop(&mut self) -> Result<()> {
+        self.process
+            .take()
+            .map_or(Ok(()), |process| process.stop(Signal::SIGINT))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), Process::crash)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Postgres in a container, where a Docker engine answers.
+//! A server in a container, where a Docker engine answers.
 
 use std::env;
 use std::time::Duration;
@@ -9,12 +9,30 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _, TestcontainersError};
 use tokio::runtime::{self, Runtime};
 
-use super::POSTGRES_IMAGE;
 use super::process::Keeper;
 
-const IMAGE: &str = "postgres:18";
-const READY: &str = "database system is ready to accept connections";
 const START_MAX: Duration = Duration::from_secs(120);
+
+/// How a kind of server runs in a container.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    /// The image, as `name:tag`.
+    pub(super) image: &'static str,
+    /// The environment variable that names another one.
+    pub(super) variable: &'static str,
+    /// The port inside.
+    pub(super) port: u16,
+    /// Its environment.
+    pub(super) environment: &'static [(&'static str, &'static str)],
+    /// The command with its arguments; that of the image if empty.
+    pub(super) command: &'static [&'static str],
+    /// What it says on stdout when it accepts connections.
+    pub(super) ready_on_stdout: Option<&'static str>,
+    /// What it says on stderr when it accepts connections.
+    pub(super) ready_on_stderr: Option<&'static str>,
+    /// The URL at a port of this host.
+    pub(super) url: fn(u16) -> String,
+}
 
 /// A running container, removed on drop.
 ///
@@ -28,13 +46,13 @@ pub(super) struct Container {
 
 impl Container {
     /// Starts a container; returns nothing if no Docker engine answers.
-    pub(super) fn start() -> Result<Option<Self>> {
-        let image = env::var(POSTGRES_IMAGE)
+    pub(super) fn start(recipe: &Recipe) -> Result<Option<Self>> {
+        let image = env::var(recipe.variable)
             .ok()
             .filter(|image| !image.is_empty());
-        let image = image.unwrap_or_else(|| IMAGE.to_owned());
-        let wanted = image.clone();
-        let make = move || match run(&wanted) {
+        let image = image.unwrap_or_else(|| recipe.image.to_owned());
+        let (recipe, wanted) = (recipe.clone(), image.clone());
+        let make = move || match run(&recipe, &wanted) {
             Ok(Some((url, runtime, container))) => (Ok(Some(url)), Some((runtime, container))),
             Ok(None) => (Ok(None), None),
             Err(error) => (Err(error), None),
@@ -65,7 +83,7 @@ impl Drop for Container {
 
 type Running = (String, Runtime, ContainerAsync<GenericImage>);
 
-fn run(image: &str) -> Result<Option<Running>> {
+fn run(recipe: &Recipe, image: &str) -> Result<Option<Running>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,44 +93,28 @@ fn run(image: &str) -> Result<Option<Running>> {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (image, "latest"),
     };
-    let request = GenericImage::new(name, tag)
-        .with_exposed_port(5432.tcp())
-        // The first server, which sets the database up, says so on stdout; the one that stays
-        // says so on stderr.
-        .with_wait_for(WaitFor::message_on_stdout(READY))
-        .with_wait_for(WaitFor::message_on_stderr(READY))
-        .with_startup_timeout(START_MAX)
-        .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
-        .with_env_var("POSTGRES_USER", "postgres")
-        .with_cmd(
-            [
-                "postgres",
-                "-c",
-                "fsync=off",
-                "-c",
-                "full_page_writes=off",
-                "-c",
-                "jit=off",
-            ]
-            .into_iter()
-            .chain([
-                "-c",
-                "max_connections=300",
-                "-c",
-                "max_prepared_transactions=4",
-            ]),
-        );
+    let mut image = GenericImage::new(name, tag).with_exposed_port(recipe.port.tcp());
+    if let Some(ready) = recipe.ready_on_stdout {
+        image = image.with_wait_for(WaitFor::message_on_stdout(ready));
+    }
+    if let Some(ready) = recipe.ready_on_stderr {
+        image = image.with_wait_for(WaitFor::message_on_stderr(ready));
+    }
+    let mut request = image.with_startup_timeout(START_MAX);
+    for (name, value) in recipe.environment {
+        request = request.with_env_var(*name, *value);
+    }
+    if !recipe.command.is_empty() {
+        request = request.with_cmd(recipe.command.iter().copied());
+    }
     let started = runtime.block_on(async {
         let container = request.start().await?;
         // Not `get_host`, which inside a container gives an address where nothing listens.
-        let port = container.get_host_port_ipv4(5432).await?;
+        let port = container.get_host_port_ipv4(recipe.port).await?;
         Ok((port, container))
     });
     match started {
-        Ok((port, container)) => {
-            let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-            Ok(Some((url, runtime, container)))
-        }
+        Ok((port, container)) => Ok(Some(((recipe.url)(port), runtime, container))),
         Err(TestcontainersError::Client(ClientError::Init(_) | ClientError::Configuration(_))) => {
             Ok(None)
         }

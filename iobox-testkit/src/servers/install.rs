@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Uid;
 
+use super::kind::Kind;
 use super::programs::tool;
 
 const CLUSTER_CONF: &str = "/etc/postgresql-common/createcluster.conf";
@@ -28,11 +29,21 @@ pub(super) fn obstacle() -> Option<&'static str> {
     }
 }
 
-/// Installs Debian's PostgreSQL, without the cluster and the service that come with it.
-pub(super) fn postgres() -> Result<()> {
+/// Installs the Debian package of `kind`, without the service that comes with it.
+pub(super) fn package(kind: &Kind) -> Result<()> {
     let _one = APT.lock().unwrap_or_else(PoisonError::into_inner);
-    eprintln!("iobox-testkit: no PostgreSQL found, so the package is installed now");
+    eprintln!(
+        "iobox-testkit: no {} found, so the package is installed now",
+        kind.name
+    );
     let _quiet = NoService::begin()?;
+    (kind.prepare)()?;
+    apt_get(&["update"])?;
+    apt_get(&["install", "--no-install-recommends", kind.package])
+}
+
+/// Tells Debian's PostgreSQL to make no cluster when it is installed.
+pub(super) fn no_main_cluster() -> Result<()> {
     let conf = Path::new(CLUSTER_CONF);
     if !conf.exists() {
         fs::create_dir_all(conf.parent().unwrap_or(conf))
@@ -41,8 +52,7 @@ pub(super) fn postgres() -> Result<()> {
                     create_main_cluster = false\n";
         fs::write(conf, text).with_context(|| format!("cannot write {CLUSTER_CONF}"))?;
     }
-    apt_get(&["update"])?;
-    apt_get(&["install", "--no-install-recommends", "postgresql"])
+    Ok(())
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -13,6 +13,15 @@ const POSTGRES_FOLDERS: [(&str, &str, &str); 4] = [
     ("/usr/local/opt", "postgresql@", "bin"),
 ];
 
+/// Where Debian and those who download it put NATS; ordinary users do not have the first in `PATH`.
+const NATS_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
+
+/// Where Debian and those who download them put Redis and Valkey.
+const REDIS_FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+
+/// The programs that speak the protocol of Redis.
+pub(super) const REDIS_SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
+
 /// A folder that holds all programs of a server, and the version of that server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Programs {
@@ -30,6 +39,27 @@ impl Programs {
                 .map(move |entry| entry.path().join(bin))
         });
         find(path_folders(), usual, &["postgres", "initdb"], version)
+    }
+
+    /// Finds those of NATS.
+    pub(super) fn nats() -> Option<Self> {
+        let usual = NATS_FOLDERS.into_iter().map(PathBuf::from);
+        find(path_folders(), usual, &["nats-server"], version)
+    }
+
+    /// Finds those of Redis or Valkey: whichever comes first in `PATH`, else Redis.
+    pub(super) fn redis() -> Option<Self> {
+        let one = |folder: PathBuf, server| find([folder], [], &[server], version);
+        let either = |folder: PathBuf| {
+            let mut servers = REDIS_SERVERS.into_iter();
+            servers.find_map(|server| one(folder.clone(), server))
+        };
+        path_folders().find_map(either).or_else(|| {
+            REDIS_SERVERS.into_iter().find_map(|server| {
+                let usual = REDIS_FOLDERS.into_iter().map(PathBuf::from);
+                find([], usual, &[server], version)
+            })
+        })
     }
 
     /// The path of one of the programs.
@@ -92,9 +122,12 @@ fn version(program: &Path) -> Option<String> {
     version_in(&String::from_utf8(output.stdout).ok()?)
 }
 
-/// Takes the first word that starts with a digit.
+/// Takes the first word that starts with a digit, or with a `v` or `v=` before one.
 fn version_in(text: &str) -> Option<String> {
-    let mut words = text.split_whitespace();
+    let mut words = text
+        .split_whitespace()
+        .map(|word| word.strip_prefix('v').unwrap_or(word))
+        .map(|word| word.strip_prefix('=').unwrap_or(word));
     let word = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     Some(word.to_owned())
 }
@@ -152,6 +185,21 @@ mod tests {
         let half = server(base.path(), "half", "15.18");
         fs::remove_file(half.join("initdb")).expect("a file");
         assert_eq!(found(&[&half], &[&half]), None);
+    }
+
+    #[test]
+    fn each_server_tells_its_version_in_its_own_way() {
+        for (text, version) in [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-1)", "15.18"),
+            ("nats-server: v2.15.1", "2.15.1"),
+            (
+                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0",
+                "7.0.15",
+            ),
+            ("Valkey server v=9.1.2 sha=00000000:1 malloc=libc", "9.1.2"),
+        ] {
+            assert_eq!(version_in(text).as_deref(), Some(version));
+        }
     }
 
     #[test]

@@ -121,4 +121,5 @@ pub mod waiting;
 pub mod wake;
 
 pub use harness::{Harness, Misfit, OpenTransaction};
+pub(crate) use run::read;
 pub use run::{Case, cases, run};

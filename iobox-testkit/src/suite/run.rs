@@ -56,7 +56,7 @@ pub fn cases() -> &'static [Case] {
 }
 
 /// Reads the cases of one file: each public generic function, with its doc sentence.
-fn read(noun: &'static str, text: &str) -> Vec<Case> {
+pub(crate) fn read(noun: &'static str, text: &str) -> Vec<Case> {
     let mut found = Vec::new();
     let mut doc = String::new();
     for line in text.lines() {

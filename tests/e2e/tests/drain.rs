@@ -10,9 +10,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use iobox::store::State;
-use support::{
-    LONG, checker::check, database::Database, log, process::Relay, until, writers::Writers,
-};
+use support::{LONG, database::Database, log, process::Relay, until, writers::Writers};
 
 const UNSETTLED: [State; 3] = [State::Pending, State::Retrying, State::Waiting];
 const MESSAGES: u64 = 5_000;
@@ -40,12 +38,9 @@ async fn sqlite_does_not_wait_beyond_the_grace() {
     what_outlasts_the_grace_is_left(Database::sqlite().await).await;
 }
 
-async fn filled(database: Database) -> Arc<Database> {
-    let database = Arc::new(database);
+async fn filled(database: Arc<Database>) -> Arc<Database> {
     database.open_accounts(1_000).await;
-    let writers = Writers::start(&database, 1_000, MESSAGES, u64::MAX);
-    until(LONG, "all transactions", async || writers.are_done()).await;
-    writers.finish().await;
+    Writers::fill(&database, 1_000, MESSAGES, LONG).await;
     database
 }
 
@@ -65,7 +60,7 @@ async fn assert_left(database: &Database) -> usize {
     unsettled.len()
 }
 
-async fn what_is_in_flight_ends(database: Database) {
+async fn what_is_in_flight_ends(database: Arc<Database>) {
     let grace = Duration::from_secs(5);
     let options = [
         "--batch",
@@ -103,15 +98,13 @@ async fn what_is_in_flight_ends(database: Database) {
     let relay = Relay::start(&database, "next", &["--ttl", "10000"]);
     database.drained().await;
     relay.stop().await;
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     report.assert_clean();
     assert_eq!(report.duplicates, 0);
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }
 
-async fn what_outlasts_the_grace_is_left(database: Database) {
+async fn what_outlasts_the_grace_is_left(database: Arc<Database>) {
     let grace = Duration::from_millis(300);
     // A publish of five seconds, of which one may take eight.
     let options = [
@@ -135,7 +128,5 @@ async fn what_outlasts_the_grace_is_left(database: Database) {
     let published = database.progress().count();
     let history = database.history().await;
     assert_eq!(unsettled as u64 + published, history.len() as u64);
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use iobox_testkit::servers::{Postgres, unique_schema};
+use iobox_testkit::servers::{Nats, Postgres, Redis, unique_schema};
 
 /// Runs `cargo run` with these arguments at the root of the workspace; returns what it printed.
 ///
@@ -106,6 +106,53 @@ fn orders_on_postgres_are_published_in_order() -> Result<()> {
             &[
                 "100 orders of 5 accounts",
                 "ok  every one was published, and those of an account in order",
+                "ok  the relay has drained",
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn orders_on_sqlite_arrive_in_redis_in_order() -> Result<()> {
+    let redis = Redis::shared()?;
+    let prefix = format!("{}:", unique_schema("orders_example"));
+    let environment = [
+        ("IOBOX_TEST_REDIS_URL", redis.url()),
+        ("IOBOX_PREFIX", prefix.as_str()),
+    ];
+    // The second run finds the stream of the first.
+    for _ in 0..2 {
+        let output = cargo_run(&["-p", "orders_sqlite_redis"], &environment)?;
+        says(
+            &output,
+            &[
+                "100 orders of 5 accounts",
+                "ok  every one is in Redis, and those of an account in order",
+                "ok  the relay has drained",
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn orders_on_postgres_arrive_in_jetstream_in_order() -> Result<()> {
+    let (postgres, nats) = (Postgres::shared()?, Nats::shared()?);
+    let schema = unique_schema("orders_example");
+    let environment = [
+        ("IOBOX_TEST_POSTGRES_URL", postgres.url()),
+        ("IOBOX_TEST_NATS_URL", nats.url()),
+        ("IOBOX_SCHEMA", schema.as_str()),
+    ];
+    // The second run finds the tables and the stream of the first.
+    for _ in 0..2 {
+        let output = cargo_run(&["-p", "orders_postgres_nats"], &environment)?;
+        says(
+            &output,
+            &[
+                "100 orders of 5 accounts",
+                "ok  every one is in JetStream, and those of an account in order",
                 "ok  the relay has drained",
             ],
         )?;

@@ -14,9 +14,8 @@ use std::{
 
 use support::{
     LONG,
-    checker::check,
     database::Database,
-    log, number,
+    number,
     process::{Relay, stop_all},
     until,
     writers::Writers,
@@ -57,9 +56,8 @@ async fn sqlite_loses_and_reorders_nothing() {
     through(Database::sqlite().await).await;
 }
 
-async fn through(database: Database) {
+async fn through(database: Arc<Database>) {
     let started = Instant::now();
-    let database = Arc::new(database);
     database.open_accounts(KEYS).await;
     let mut relays = vec![
         Relay::start(&database, "one", &OPTIONS),
@@ -91,7 +89,7 @@ async fn through(database: Database) {
     let history = database.history().await;
     assert_eq!(history.len() as u64, committed);
     assert!(committed >= messages() && rolled_back * 30 > committed);
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     println!(
         "{committed} messages, {rolled_back} rolled back, killed after {written_at_kill} with {sent} \
          sent, written after {written:.1?}, drained after {drained:.1?}, {} duplicates",
@@ -105,9 +103,7 @@ async fn through(database: Database) {
         "{}",
         report.duplicates
     );
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +120,7 @@ async fn sqlite_with_settle_before_ack_is_caught() {
 
 /// The same checker with a publisher that reports before the broker has the messages, so that they
 /// are settled too early. It is killed in between.
-async fn caught(database: Database) {
+async fn caught(database: Arc<Database>) {
     const LATE: [&str; 8] = [
         "--batch",
         "100",
@@ -136,11 +132,8 @@ async fn caught(database: Database) {
         "3900",
     ];
     let started = Instant::now();
-    let database = Arc::new(database);
     database.open_accounts(KEYS).await;
-    let writers = Writers::start(&database, KEYS, messages(), u64::MAX);
-    until(limit(), "all transactions", async || writers.are_done()).await;
-    writers.finish().await;
+    Writers::fill(&database, KEYS, messages(), limit()).await;
     let history = database.history().await;
     let mut liar = Relay::start(&database, "liar", &LATE);
     let early: usize = liar.line("REPORTED").await.parse().expect("a number");
@@ -153,7 +146,7 @@ async fn caught(database: Database) {
     let honest = Relay::start(&database, "honest", &OPTIONS);
     database.drained().await;
     honest.stop().await;
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     println!(
         "settle before ack: {} of {} messages lost, {} duplicates, after {:.1?}",
         report.lost.len(),
@@ -163,7 +156,5 @@ async fn caught(database: Database) {
     );
     assert!(!report.lost.is_empty());
     assert!(report.phantom.is_empty());
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

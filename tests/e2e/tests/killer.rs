@@ -10,15 +10,7 @@ mod support;
 use std::sync::Arc;
 
 use iobox::store::State;
-use support::{
-    LONG,
-    checker::{Committed, check},
-    database::Database,
-    log,
-    process::Relay,
-    until,
-    writers::Plan,
-};
+use support::{LONG, checker::Committed, database::Database, process::Relay, until, writers::Plan};
 
 const MAX_CRASHES: usize = 3;
 /// One kills before anybody suspects it, one while it is marked among others; the rest count.
@@ -38,8 +30,7 @@ async fn sqlite_buries_it() {
     bury(Database::sqlite().await).await;
 }
 
-async fn bury(database: Database) {
-    let database = Arc::new(database);
+async fn bury(database: Arc<Database>) {
     database.open_accounts(10).await;
     let plan = Plan {
         keys: (0..10).map(|at| (format!("k{at}"), 10)).collect(),
@@ -95,7 +86,7 @@ async fn bury(database: Database) {
             row.id
         );
     }
-    let report = check(&expected, &log::read(&database.log()));
+    let report = database.report(&expected);
     report.assert_clean();
     let bound = crashes * (MAX_IN_FLIGHT + BATCH);
     assert!(
@@ -103,7 +94,5 @@ async fn bury(database: Database) {
         "{} of {bound}",
         report.duplicates
     );
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

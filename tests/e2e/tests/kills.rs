@@ -16,9 +16,7 @@ use fastrand::Rng;
 use nix::sys::signal::Signal;
 use support::{
     LONG,
-    checker::check,
     database::Database,
-    log::{self, Progress},
     process::{Relay, stop_all},
     until,
     writers::Writers,
@@ -55,20 +53,8 @@ async fn sqlite_survives_them() {
     survive(Database::sqlite().await, 2).await;
 }
 
-/// Waits until so many more messages went through.
-async fn wait_for(more: u64, progress: &mut Progress, writers: &Writers) {
-    let target = progress.count() + more;
-    until(LONG, "more messages", async || {
-        let count = progress.count();
-        writers.published(count);
-        count >= target
-    })
-    .await;
-}
-
-async fn survive(database: Database, seed: u64) {
+async fn survive(database: Arc<Database>, seed: u64) {
     let started = Instant::now();
-    let database = Arc::new(database);
     database.open_accounts(KEYS).await;
     let mut random = Rng::with_seed(seed);
     let mut progress = database.progress();
@@ -78,7 +64,7 @@ async fn survive(database: Database, seed: u64) {
     let writers = Writers::start(&database, KEYS, u64::MAX, AHEAD);
     // A moment is a number of messages that go through before it.
     for kill in 0..KILLS {
-        wait_for(random.u64(20..800), &mut progress, &writers).await;
+        writers.wait_for(random.u64(20..800), &mut progress).await;
         let victim = random.usize(..relays.len());
         relays.swap_remove(victim).kill();
         relays.push(Relay::start(&database, &format!("heir-{kill}"), &OPTIONS));
@@ -89,7 +75,7 @@ async fn survive(database: Database, seed: u64) {
     for relay in &mut relays {
         relay.ready().await;
     }
-    wait_for(200, &mut progress, &writers).await;
+    writers.wait_for(200, &mut progress).await;
     relays[0].signal(Signal::SIGSTOP);
     let before = progress.count();
     let back = Instant::now() + LEASE * 3;
@@ -101,7 +87,7 @@ async fn survive(database: Database, seed: u64) {
     .await;
     let meanwhile = progress.count() - before;
     relays[0].signal(Signal::SIGCONT);
-    wait_for(1_000, &mut progress, &writers).await;
+    writers.wait_for(1_000, &mut progress).await;
 
     let (committed, rolled_back) = writers.finish().await;
     database.drained().await;
@@ -110,7 +96,7 @@ async fn survive(database: Database, seed: u64) {
 
     let history = database.history().await;
     assert_eq!(history.len() as u64, committed);
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     println!(
         "{committed} messages, {rolled_back} rolled back, {KILLS} kills in {killed:.1?}, \
          {meanwhile} published during the halt, all in {:.1?}, {} duplicates",
@@ -125,7 +111,5 @@ async fn survive(database: Database, seed: u64) {
         "{} of {bound}",
         report.duplicates
     );
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

@@ -11,13 +11,7 @@ use std::sync::Arc;
 
 use iobox::store::State;
 use support::{
-    LONG,
-    checker::{Committed, check},
-    database::Database,
-    log,
-    process::Relay,
-    until,
-    writers::Plan,
+    LONG, checker::Committed, database::Database, log, process::Relay, until, writers::Plan,
 };
 
 const REJECTED: [&str; 2] = ["m-k2-1", "m-keyless-7"];
@@ -32,8 +26,7 @@ async fn they_go_on_on_sqlite() {
     they_go_on(Database::sqlite().await).await;
 }
 
-async fn they_go_on(database: Database) {
-    let database = Arc::new(database);
+async fn they_go_on(database: Arc<Database>) {
     database.open_accounts(20).await;
     let plan = Plan {
         keys: (0..20).map(|at| (format!("k{at}"), 20)).collect(),
@@ -77,7 +70,7 @@ async fn they_go_on(database: Database) {
         assert_eq!(state, wanted, "{}", row.id);
     }
     let lines = log::read(&database.log());
-    let report = check(&expected, &lines);
+    let report = database.report(&expected);
     report.assert_clean();
     assert_eq!(report.duplicates, 0);
     // The slow key takes six seconds; all others are through long before its end.
@@ -86,7 +79,5 @@ async fn they_go_on(database: Database) {
     let slow_before = lines[..last_other].iter().filter(|line| slow(line)).count();
     println!("{slow_before} of 20 slow ones before the last of the others");
     assert!(slow_before <= 15, "{slow_before}");
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

@@ -16,10 +16,7 @@ use std::{
 
 use iobox::store::State;
 use iobox_testkit::servers::Postgres;
-use support::{
-    LONG, POLL, checker::check, database::Database, log, number, process::Relay, until,
-    writers::Writers,
-};
+use support::{LONG, POLL, database::Database, number, process::Relay, until, writers::Writers};
 use tokio::task::spawn_blocking;
 
 const KEYS: usize = 500;
@@ -44,17 +41,6 @@ async fn endure(relay: &Relay) -> u64 {
     most - before
 }
 
-/// Waits until so many more messages went through.
-async fn wait_for(more: u64, database: &Database, writers: &Writers) {
-    let mut progress = database.progress();
-    let target = progress.count() + more;
-    until(LONG, "more messages", async || {
-        writers.published(progress.count());
-        progress.count() >= target
-    })
-    .await;
-}
-
 /// Every message went through at its first attempt.
 async fn assert_unharmed(database: &Database, copies_max: usize) -> usize {
     let entries = database.list(&[]).await;
@@ -68,7 +54,7 @@ async fn assert_unharmed(database: &Database, copies_max: usize) -> usize {
         harmed.len(),
         harmed.first()
     );
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     report.assert_clean();
     assert!(
         report.duplicates <= copies_max,
@@ -87,22 +73,23 @@ async fn assert_unharmed(database: &Database, copies_max: usize) -> usize {
 async fn of_the_database() {
     let server = spawn_blocking(Postgres::private).await.expect("no panic");
     let mut server = server.expect("a server of its own");
-    let database = Arc::new(Database::at(server.url().to_owned(), None).await);
+    let database = Database::at(server.url().to_owned(), None).await;
     database.open_accounts(KEYS).await;
     // A backlog first, so that there is work in every moment.
     let writers = Writers::start(&database, KEYS, u64::MAX, 5_000);
     until(LONG, "a backlog", async || writers.committed() >= 4_000).await;
     let options = [&OPTIONS[..], &["--delay", "100"]].concat();
     let relay = Relay::start(&database, "run", &options);
-    wait_for(500, &database, &writers).await;
+    let mut progress = database.progress();
+    writers.wait_for(500, &mut progress).await;
 
     server.kill().expect("a kill");
     let grown = endure(&relay).await;
     server.start().expect("a start");
     let back = Instant::now();
-    wait_for(1, &database, &writers).await;
+    writers.wait_for(1, &mut progress).await;
     let first = back.elapsed();
-    wait_for(2_000, &database, &writers).await;
+    writers.wait_for(2_000, &mut progress).await;
     let caught_up = back.elapsed();
 
     let (committed, _) = writers.finish().await;
@@ -127,8 +114,7 @@ async fn of_the_broker_on_sqlite() {
     of_the_broker(Database::sqlite().await).await;
 }
 
-async fn of_the_broker(database: Database) {
-    let database = Arc::new(database);
+async fn of_the_broker(database: Arc<Database>) {
     database.open_accounts(KEYS).await;
     let flag = database.file("unavailable");
     let flag_option = flag.display().to_string();
@@ -138,17 +124,17 @@ async fn of_the_broker(database: Database) {
     ]
     .concat();
     let relay = Relay::start(&database, "run", &options);
+    let mut progress = database.progress();
     let writers = Writers::start(&database, KEYS, u64::MAX, 10_000);
-    wait_for(2_000, &database, &writers).await;
+    writers.wait_for(2_000, &mut progress).await;
 
     fs::write(&flag, "").expect("a flag");
-    let mut progress = database.progress();
     let before = progress.count();
     let grown = endure(&relay).await;
     let during = progress.count() - before;
     fs::remove_file(&flag).expect("a flag");
     let back = Instant::now();
-    wait_for(2_000, &database, &writers).await;
+    writers.wait_for(2_000, &mut progress).await;
     let caught_up = back.elapsed();
 
     writers.finish().await;
@@ -158,7 +144,5 @@ async fn of_the_broker(database: Database) {
     assert!(grown < GROWTH_MAX, "{grown} KiB");
     assert!(during <= BATCH as u64, "{during} messages went through");
     assert_unharmed(&database, 0).await;
-    if let Some(database) = Arc::into_inner(database) {
-        database.remove().await;
-    }
+    database.remove().await;
 }

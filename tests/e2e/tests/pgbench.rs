@@ -15,9 +15,7 @@ use std::{
 };
 
 use support::{
-    checker::check,
     database::Database,
-    log,
     process::{Relay, stop_all},
 };
 use tokio::task::spawn_blocking;
@@ -95,7 +93,7 @@ async fn the_log_and_the_tables_agree() {
 
     let history = database.history().await;
     let (all, committed) = (CLIENTS * TRANSACTIONS, history.len());
-    let report = check(&history, &log::read(&database.log()));
+    let report = database.report(&history);
     println!(
         "{all} transactions, {committed} committed, in {wrote:.1?}; drained after {drained:.1?}; {} \
          duplicates",

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::finding::Finding;
-use super::furniture::STORES;
+use super::furniture::{PUBLISHERS, STORES};
 use super::tree::Tree;
 use crate::cargo::cargo;
 
@@ -128,7 +128,7 @@ fn role(of: &Crate) -> Option<Role> {
         "iobox-testkit" => Some(Role::Testkit),
         "iobox" => Some(Role::Facade),
         "xtask" => Some(Role::Tool),
-        name if STORES.contains(&name) => Some(Role::Adapter),
+        name if STORES.contains(&name) || PUBLISHERS.contains(&name) => Some(Role::Adapter),
         _ => {
             let outside = ["examples", "tests", "benches"];
             outside
@@ -199,6 +199,7 @@ mod tests {
         let folders = [
             ("iobox", ""),
             ("iobox-core", "iobox-core/"),
+            ("iobox-nats", "iobox-nats/"),
             ("iobox-postgres", "iobox-postgres/"),
             ("iobox-sqlite", "iobox-sqlite/"),
             ("iobox-testkit", "iobox-testkit/"),
@@ -230,6 +231,8 @@ mod tests {
     #[test]
     fn edges_of_the_design_are_fine() {
         for (from, to, kind, req) in [
+            ("iobox-nats", "iobox-core", None, "^0.1.0"),
+            ("iobox-nats", "iobox-testkit", Some("dev"), "*"),
             ("iobox-postgres", "iobox-core", None, "^0.1.0"),
             ("iobox-postgres", "iobox-testkit", Some("dev"), "*"),
             ("iobox-testkit", "iobox-core", None, "^0.1.0"),
@@ -249,6 +252,7 @@ mod tests {
         for (from, to, kind, req) in [
             ("iobox-core", "iobox-testkit", Some("dev"), "*"),
             ("iobox-core", "iobox", None, "^0.1.0"),
+            ("iobox-nats", "iobox-sqlite", None, "^0.1.0"),
             ("iobox-postgres", "iobox-sqlite", None, "^0.1.0"),
             ("iobox-postgres", "iobox", Some("dev"), "*"),
             ("iobox-postgres", "iobox-testkit", None, "*"),

@@ -13,6 +13,19 @@ pub(crate) const STORES: [&str; 2] = ["iobox-postgres", "iobox-sqlite"];
 /// What a store has in its `src`, as a file or as a folder.
 const STORE_ROOMS: [&str; 7] = ["config", "store", "sql", "row", "wake", "migrate", "error"];
 
+/// The adapters that are publishers.
+pub(crate) const PUBLISHERS: [&str; 2] = ["iobox-nats", "iobox-redis"];
+
+/// What a publisher has in its `src`, as a file or as a folder.
+const PUBLISHER_ROOMS: [&str; 4] = ["config", "publisher", "wire", "error"];
+
+/// Every adapter with its rooms.
+fn adapters() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let stores = STORES.map(|store| (store, STORE_ROOMS.as_slice()));
+    let publishers = PUBLISHERS.map(|publisher| (publisher, PUBLISHER_ROOMS.as_slice()));
+    stores.into_iter().chain(publishers)
+}
+
 /// What the root has.
 const PAGES: [&str; 4] = [
     "README.md",
@@ -23,17 +36,18 @@ const PAGES: [&str; 4] = [
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for store in STORES {
-        let store = Path::new(store);
-        for room in STORE_ROOMS {
-            let file = store.join("src").join(room).with_extension("rs");
-            if !tree.has(&file) && !tree.has(store.join("src").join(room).join("mod.rs")) {
-                let message = "every store has this room: add it, as a file or as a folder";
+    for (adapter, rooms) in adapters() {
+        let adapter = Path::new(adapter);
+        for room in rooms {
+            let file = adapter.join("src").join(room).with_extension("rs");
+            if !tree.has(&file) && !tree.has(adapter.join("src").join(room).join("mod.rs")) {
+                let message = "every adapter of its kind has this room: add it, as a file or as a \
+                               folder";
                 findings.push(Finding::new(&file, 1, message));
             }
         }
-        let suite = store.join("tests/conformance.rs");
-        if !tree.has(&suite) && !tree.has(store.join("tests/conformance/main.rs")) {
+        let suite = adapter.join("tests/conformance.rs");
+        if !tree.has(&suite) && !tree.has(adapter.join("tests/conformance/main.rs")) {
             findings.push(Finding::new(
                 &suite,
                 1,
@@ -55,15 +69,13 @@ mod tests {
     use crate::tidy::tree::made::findings;
 
     fn complete() -> Vec<String> {
-        let rooms = |store: &str| {
-            STORE_ROOMS
-                .map(|room| format!("{store}/src/{room}.rs"))
-                .to_vec()
+        let rooms = |(adapter, rooms): (&str, &[&str])| {
+            let room = |room: &&str| format!("{adapter}/src/{room}.rs");
+            rooms.iter().map(room).collect::<Vec<_>>()
         };
-        let suites = STORES.map(|store| format!("{store}/tests/conformance.rs"));
+        let suites = adapters().map(|(adapter, _)| format!("{adapter}/tests/conformance.rs"));
         let pages = PAGES.map(str::to_owned);
-        STORES
-            .into_iter()
+        adapters()
             .flat_map(rooms)
             .chain(suites)
             .chain(pages)

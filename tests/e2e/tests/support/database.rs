@@ -24,7 +24,12 @@ use sqlx::{
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::{LONG, checker::Committed, log, until, writers::Plan};
+use super::{
+    LONG,
+    checker::{Committed, Report, check},
+    log, until,
+    writers::Plan,
+};
 
 /// The tables of the business.
 const TABLES: &str = "
@@ -44,7 +49,7 @@ enum Backend {
     Postgres {
         url: String,
         schema: String,
-        store: Arc<PostgresStore>,
+        store: PostgresStore,
         pool: PgPool,
         /// Shared by the tests of this process; `None` when the test has a server of its own.
         _server: Option<Arc<Postgres>>,
@@ -57,7 +62,7 @@ enum Backend {
 
 impl Database {
     /// One in the server that the tests of this process share.
-    pub(crate) async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Arc<Self> {
         let server = spawn_blocking(Postgres::shared).await.expect("no panic");
         let server = server.expect("a server");
         let url = server.url().to_owned();
@@ -65,11 +70,11 @@ impl Database {
     }
 
     /// One in the server at `url`.
-    pub(crate) async fn at(url: String, server: Option<Arc<Postgres>>) -> Self {
+    pub(crate) async fn at(url: String, server: Option<Arc<Postgres>>) -> Arc<Self> {
         let schema = unique_schema("e2e");
         let config = postgres::Config::builder().schema(schema.clone()).build();
         let store = PostgresStore::connect_url(&url, config.expect("a configuration")).await;
-        let store = Arc::new(store.expect("a store"));
+        let store = store.expect("a store");
         store.migrate().await.expect("tables");
         let options = PgConnectOptions::from_str(&url).expect("a URL");
         let pool = PgPoolOptions::new()
@@ -80,7 +85,7 @@ impl Database {
             .await
             .expect("connections");
         sqlx::raw_sql(TABLES).execute(&pool).await.expect("tables");
-        Self {
+        Arc::new(Self {
             folder: TempDir::new().expect("a folder"),
             backend: Backend::Postgres {
                 url,
@@ -89,35 +94,35 @@ impl Database {
                 pool,
                 _server: server,
             },
-        }
+        })
     }
 
     /// One in a new file.
-    pub(crate) async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Arc<Self> {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("business.db");
         let store = SqliteStore::open(sqlite::Config::new(&path)).expect("a store");
         store.migrate().await.expect("tables");
         let made = store.write(|tx| tx.execute_batch(TABLES).map_err(sql_error));
         made.await.expect("tables");
-        Self {
+        Arc::new(Self {
             folder,
             backend: Backend::Sqlite { path, store },
-        }
+        })
     }
 
     /// Removes what is in a server that others use too.
-    pub(crate) async fn remove(self) {
+    pub(crate) async fn remove(&self) {
         if let Backend::Postgres {
             schema,
             store,
             pool,
             ..
-        } = self.backend
+        } = &self.backend
         {
             store.close().await;
             let drop = sqlx::AssertSqlSafe(format!("drop schema {schema} cascade"));
-            sqlx::raw_sql(drop).execute(&pool).await.expect("a drop");
+            sqlx::raw_sql(drop).execute(pool).await.expect("a drop");
             pool.close().await;
         }
     }
@@ -148,6 +153,11 @@ impl Database {
         self.file("log")
     }
 
+    /// What these rows and the log of its relays have in common, and what not.
+    pub(crate) fn report(&self, rows: &[Committed]) -> Report {
+        check(rows, &log::read(&self.log()))
+    }
+
     /// The progress of the log.
     pub(crate) fn progress(&self) -> log::Progress {
         log::Progress::new(self.log())
@@ -164,7 +174,7 @@ impl Database {
 
     fn admin(&self) -> &dyn Admin {
         match &self.backend {
-            Backend::Postgres { store, .. } => store.as_ref(),
+            Backend::Postgres { store, .. } => store,
             Backend::Sqlite { store, .. } => store,
         }
     }
@@ -212,7 +222,7 @@ impl Database {
             let Ok(stats) = self.admin().stats(&Queue::Outbox).await else {
                 return false;
             };
-            stats.pending + stats.retrying + stats.waiting == 0
+            stats.unsettled() == 0
         })
         .await;
     }

@@ -11,7 +11,7 @@ use std::{
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use super::database::Database;
+use super::{LONG, database::Database, log, until};
 
 /// One transaction in this many is rolled back.
 const ROLLBACKS: u32 = 10;
@@ -103,6 +103,29 @@ impl Writers {
             tasks.spawn(async move { write(&database, accounts, &state, seed).await });
         }
         Self { tasks, state }
+    }
+
+    /// Writes until `enough` messages are committed and nobody writes any more.
+    pub(crate) async fn fill(
+        database: &Arc<Database>,
+        accounts: usize,
+        enough: u64,
+        limit: Duration,
+    ) {
+        let writers = Self::start(database, accounts, enough, u64::MAX);
+        until(limit, "all transactions", async || writers.are_done()).await;
+        writers.finish().await;
+    }
+
+    /// Waits until the relays have published so many messages more, and lets the writers go on.
+    pub(crate) async fn wait_for(&self, more: u64, log: &mut log::Progress) {
+        let target = log.count() + more;
+        until(LONG, "more messages", async || {
+            let count = log.count();
+            self.published(count);
+            count >= target
+        })
+        .await;
     }
 
     /// Says how many messages the relays have published, so that the writers may go on.

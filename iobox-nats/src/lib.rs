@@ -1,0 +1,57 @@
+//! The NATS JetStream publisher of iobox, on async-nats.
+//!
+//! [`JetStreamPublisher`] implements [`Publisher`](iobox_core::publisher::Publisher): it writes each
+//! message into one stream, under its topic behind a prefix, and reports each acknowledgement the
+//! moment it arrives.
+//!
+//! ```no_run
+//! use iobox_core::{Relay, memory::MemoryStore};
+//! use iobox_nats::{Config, JetStreamPublisher, StreamSettings};
+//!
+//! # async fn example(store: MemoryStore) -> iobox_core::Result<()> {
+//! let config = Config::builder("nats://localhost:4222", "ORDERS")
+//!     .prefix("shop") // orders.created goes to the subject shop.orders.created
+//!     .create_stream(StreamSettings::new())
+//!     .build()?;
+//! let relay = Relay::builder(store, JetStreamPublisher::new(config)).build()?;
+//! relay.run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What stands on the wire, `docs/wire.md` describes for readers in any language.
+//!
+//! Keep the log of `async_nats` at `debug` or above: at `trace` it writes the headers of every message,
+//! keys included. It says "auth callback failed" when a connection is lost, which is how a client here
+//! is kept from connecting twice.
+//!
+//! # Layout
+//!
+//! * `config`, `address`, `subject`: settings, servers and subjects, checked once.
+//! * `publisher`: the trait; `batch`: messages out and acknowledgements in; `link`: which connection is used, and when a new one is tried.
+//! * `session`: one connection, from its handshake to its end; `acks`: replies find their calls.
+//! * `probe`: what is asked of a stream, and what to change when it is refused; `stream`: making one.
+//! * `wire`: the headers of a message.
+//! * `error`: one table from what the driver and the server say to what the relay should do.
+
+#![forbid(unsafe_code)]
+
+mod acks;
+mod address;
+mod batch;
+mod config;
+mod error;
+mod link;
+mod probe;
+mod publisher;
+mod session;
+mod stream;
+mod subject;
+#[cfg(feature = "tls")]
+mod tls;
+pub mod wire;
+
+pub use config::{Config, ConfigBuilder};
+pub use publisher::JetStreamPublisher;
+pub use stream::StreamSettings;
+pub use subject::Prefix;

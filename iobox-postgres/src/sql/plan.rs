@@ -1,0 +1,171 @@
+//! The plans: every statement that touches messages reads them by the index that it names.
+//!
+//! A statement that is added or changed gets one line in [`cases`]. The plans are those of prepared
+//! statements whose parameters the planner does not know, after the tables were filled and analysed.
+
+use serde_json::Value;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::{Names, Sql, Statement};
+use crate::{Config, PostgresStore};
+
+/// A name, the statement, and the indexes that must be in its plan.
+type Case<'a> = (&'a str, &'a Statement, &'a [&'a str]);
+
+const KEY: &str = "message_pkey";
+const PENDING: &str = "message_pending";
+const DUE: &str = "message_due";
+const BLOCKER: &str = "message_blocker";
+const DEAD: &str = "message_dead";
+const SETTLED: &str = "message_settled";
+const REPLAY: &str = "message_replay";
+const ID: &str = "message_id";
+
+fn cases(sql: &Sql) -> Vec<Case<'_>> {
+    let (admin, lease) = (&sql.admin, &sql.lease);
+    vec![
+        ("enqueue.claim", &sql.enqueue.claim, &[]),
+        ("enqueue.insert", &sql.enqueue.insert, &[]),
+        ("lease.register", &lease.register, &[]),
+        ("lease.renew", &lease.renew, &[]),
+        ("lease.acquire", &lease.acquire, &[]),
+        ("lease.release", &lease.release, &[]),
+        (
+            "admin.counts",
+            &admin.counts,
+            &[PENDING, DUE, BLOCKER, DEAD],
+        ),
+        ("admin.partitions", &admin.partitions, &[]),
+        ("admin.instances", &admin.instances, &[]),
+        ("admin.list", &admin.list, &[KEY]),
+        ("admin.get", &admin.get, &[ID]),
+        ("admin.one.replay", &admin.one.replay, &[ID, KEY]),
+        ("admin.one.discard", &admin.one.discard, &[ID, KEY]),
+        ("admin.matching.replay", &admin.matching.replay, &[KEY]),
+        ("admin.matching.discard", &admin.matching.discard, &[KEY]),
+        (
+            "admin.since.replay",
+            &admin.settled_since.replay,
+            &[SETTLED, KEY],
+        ),
+        (
+            "admin.since.discard",
+            &admin.settled_since.discard,
+            &[SETTLED, KEY],
+        ),
+        ("admin.progress", &admin.progress, &[REPLAY]),
+        ("admin.purge", &admin.purge, &[SETTLED]),
+        (
+            "admin.purge_ids",
+            &admin.purge_ids,
+            &[ID, "id_enqueued", "id_pkey"],
+        ),
+        ("settle.look", &sql.settle.look, &[KEY]),
+        ("settle.done", &sql.settle.done, &[KEY]),
+        ("settle.any", &sql.settle.any, &[KEY]),
+        ("fetch.fetch", &sql.fetch.fetch, &[PENDING, DUE, BLOCKER]),
+        (
+            "waiting.set_aside",
+            &sql.waiting.set_aside,
+            &[PENDING, DUE, BLOCKER],
+        ),
+        ("waiting.release", &sql.waiting.release, &[BLOCKER, KEY]),
+        ("waiting.sweep", &sql.waiting.sweep, &[BLOCKER]),
+    ]
+}
+
+/// Sixty thousand messages, most of them done, and as many ids.
+const LOAD: &str = "
+insert into {message}
+  (partition, id, topic, key, headers, payload, size, state, halts, enqueued_at, due_at, settled_at,
+   replay)
+select
+  n % 16, 'id-' || n, 'orders', 'key-' || n % 997, '{}', 'x', 100, state,
+  state = 3, {clock}() - interval '1 day',
+  case when state = 1 then {clock}() + n * interval '1 millisecond' end,
+  case when state > 3 then {clock}() - n * interval '1 second' end,
+  case when n % 500 = 0 then n / 5000 end
+from (
+  select n, (case
+    when n % 20 = 0 then 0 when n % 100 = 1 then 1 when n % 50 = 2 then 2 when n % 400 = 3 then 3
+    when n % 100 = 4 then 5 else 4 end)::smallint as state
+  from generate_series(1, 60000) as n
+) as numbers;
+insert into {id} select 'id-' || n, {clock}() - n * interval '1 second'
+from generate_series(1, 60000) as n;
+analyze {message};
+analyze {id};
+";
+
+#[tokio::test]
+async fn every_statement_reads_messages_by_its_indexes() {
+    let url = std::env::var("IOBOX_TEST_POSTGRES_URL").unwrap_or_else(|_| {
+        panic!("IOBOX_TEST_POSTGRES_URL is not set: name a PostgreSQL 15 or later")
+    });
+    let schema = iobox_testkit::servers::unique_schema("plan");
+    let config = Config::builder().schema(&schema).build().unwrap();
+    let names = Names::new(&config);
+    let store = PostgresStore::connect_url(&url, config).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    run(&mut connection, &Statement::new(&names, LOAD)).await;
+    let forced = "set plan_cache_mode = force_generic_plan";
+    run(&mut connection, &Statement::new(&names, forced)).await;
+
+    let mut wrong = Vec::new();
+    for (name, statement, indexes) in cases(store.sql()) {
+        let plan = plan(&mut connection, &names, statement).await;
+        let mut steps = Vec::new();
+        walk(&plan, &mut steps);
+        if steps
+            .iter()
+            .any(|(kind, on, _)| kind == "Seq Scan" && matches!(on.as_str(), "message" | "id"))
+        {
+            wrong.push(format!("{name} reads a whole table: {plan:#}"));
+        }
+        for index in indexes {
+            if !steps.iter().any(|(.., used)| used == index) {
+                wrong.push(format!("{name} does not read by {index}: {plan:#}"));
+            }
+        }
+    }
+    let drop = format!("drop schema \"{schema}\" cascade");
+    run(&mut connection, &Statement::new(&names, &drop)).await;
+    store.close().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn run(connection: &mut PgConnection, statement: &Statement) {
+    let done = statement.raw().execute(connection).await;
+    done.unwrap_or_else(|error| panic!("{}: {error}", statement.0));
+}
+
+/// The plan of a statement whose parameters are not known.
+async fn plan(connection: &mut PgConnection, names: &Names, statement: &Statement) -> Value {
+    let text = &statement.0;
+    let parameters = (1..)
+        .take_while(|n| text.contains(&format!("${n}")))
+        .count();
+    let nulls = match parameters {
+        0 => String::new(),
+        _ => format!("({})", vec!["null"; parameters].join(", ")),
+    };
+    let prepare = Statement::new(names, &format!("prepare planned as {text}"));
+    run(connection, &prepare).await;
+    let explain = format!("explain (format json) execute planned{nulls}");
+    let explain = Statement::new(names, &explain);
+    let row = explain.raw().fetch_one(&mut *connection).await;
+    let row = row.unwrap_or_else(|error| panic!("{text}: {error}"));
+    run(connection, &Statement::new(names, "deallocate planned")).await;
+    let plan: Value = serde_json::from_str(row.get_unchecked(0)).unwrap();
+    plan[0]["Plan"].clone()
+}
+
+/// The steps of a plan: what each does, on which table, by which index.
+fn walk(node: &Value, steps: &mut Vec<(String, String, String)>) {
+    let text = |name: &str| node[name].as_str().unwrap_or_default().to_owned();
+    steps.push((text("Node Type"), text("Relation Name"), text("Index Name")));
+    for inner in node["Plans"].as_array().into_iter().flatten() {
+        walk(inner, steps);
+    }
+}

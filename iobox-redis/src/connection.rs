@@ -1,0 +1,190 @@
+//! The connection: one, made when it is needed, and again at most once a second.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use iobox_core::{Error, Result};
+use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, aio::MultiplexedConnection};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep_until},
+};
+
+use crate::{Config, error};
+
+/// How many commands may wait for the task that writes them.
+const QUEUE_MAX: usize = 1_024;
+/// How many bytes are gathered before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Makes connections and hands out the one that lives. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    settings: AsyncConnectionConfig,
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Connection>,
+    tried: Option<Instant>,
+    /// Why the last try failed: its kind and its sentence.
+    failed: Option<(iobox_core::ErrorKind, String)>,
+}
+
+/// A connection. Clones are the same; it is closed when the last of them is dropped.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) client: MultiplexedConnection,
+    alive: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Whether it has not been seen to end.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Gives it up: nobody gets it any more.
+    pub(crate) fn give_up(&self) {
+        self.alive.store(false, Ordering::Release);
+    }
+}
+
+/// What to do when it is too early for another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// Fail as the last try did.
+    Fail,
+    /// Wait until the pause is over.
+    Wait,
+}
+
+impl Connector {
+    pub(crate) fn new(config: &Config) -> Self {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            // The default of half a second makes outcomes unknown that are merely slow; the
+            // publisher has a timeout of its own.
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE_MAX)
+            .set_write_backpressure_boundary(WRITE_BYTES);
+        Self(Arc::new(Inner {
+            client: config.client.clone(),
+            settings,
+            pause: config.reconnect_pause,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The connection that lives, or a new one.
+    ///
+    /// Calls that come together wait for one try. When this is dropped, the try goes on for those
+    /// who come next, within the timeout.
+    ///
+    /// # Errors
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) or
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid), as the last try came to.
+    pub(crate) async fn get(&self, early: Early) -> Result<Connection> {
+        if let Some(live) = self.0.state.lock().await.alive() {
+            return Ok(live);
+        }
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move { inner.get(early).await })
+            .await
+            .unwrap_or_else(|_| Err(Error::internal("connecting to Redis panicked")))
+    }
+}
+
+impl Inner {
+    async fn get(&self, early: Early) -> Result<Connection> {
+        let mut state = self.state.lock().await;
+        if let Some(live) = state.alive() {
+            return Ok(live);
+        }
+        state.live = None;
+        if let Some(next) = state.tried.map(|tried| tried + self.pause)
+            && next > now()
+        {
+            if early == Early::Fail {
+                return Err(state.failure());
+            }
+            sleep_until(next).await;
+        }
+        state.tried = Some(now());
+        state.failed = None;
+        match self.connect().await {
+            Ok(live) => {
+                state.live = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                let (kind, text) = (error.kind(), error.to_string());
+                let sentence = text.strip_prefix(&format!("{kind}: ")).unwrap_or(&text);
+                state.failed = Some((kind, sentence.to_owned()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let alive = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&alive);
+        let settings = self
+            .settings
+            .clone()
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    told.store(false, Ordering::Release);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let client = self
+            .client
+            .get_multiplexed_async_connection_with_config(&settings)
+            .await
+            .map_err(|error| error::asked("cannot connect to Redis", &error))?;
+        Ok(Connection { client, alive })
+    }
+}
+
+impl State {
+    fn alive(&self) -> Option<Connection> {
+        self.live.clone().filter(Connection::is_alive)
+    }
+
+    fn failure(&self) -> Error {
+        match &self.failed {
+            Some((kind, sentence)) => Error::new(*kind, sentence.clone()),
+            None => {
+                Error::unavailable("the connection to Redis has ended; it is made again shortly")
+            }
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a pause between two tries is real time; tokio's clock can be paused by tests"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("pause", &self.0.pause)
+            .finish_non_exhaustive()
+    }
+}
