@@ -1,10 +1,10 @@
-//! The command line: which database, which settings, which faults.
+//! The command line: which database, which broker, which settings, which faults.
 
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail};
 
-/// Runs one relay that publishes to a log file.
+/// Runs one relay that publishes to a log file, or to a broker and then logs what that confirmed.
 #[derive(Debug, clap::Parser)]
 pub(crate) struct Args {
     /// The URL of a Postgres; needs --schema
@@ -16,6 +16,18 @@ pub(crate) struct Args {
     /// A SQLite file
     #[arg(long)]
     sqlite: Option<PathBuf>,
+    /// The URL of a NATS; needs --stream
+    #[arg(long, requires = "stream", conflicts_with = "redis")]
+    nats: Option<String>,
+    /// The stream in JetStream, which exists; its name is the prefix of the subjects too
+    #[arg(long)]
+    stream: Option<String>,
+    /// The URL of a Redis; needs --prefix
+    #[arg(long, requires = "prefix")]
+    redis: Option<String>,
+    /// The prefix of the streams in Redis
+    #[arg(long)]
+    prefix: Option<String>,
     /// The file that accepted messages are appended to
     #[arg(long)]
     pub(crate) log: PathBuf,
@@ -47,7 +59,7 @@ pub(crate) struct Args {
     pub(crate) faults: Faults,
 }
 
-/// What the broker does wrong.
+/// What the broker does wrong. A real one knows of --hold-after alone.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Faults {
     /// How long each publish takes, in milliseconds
@@ -81,6 +93,14 @@ pub(crate) enum Database<'a> {
     Sqlite { file: &'a PathBuf },
 }
 
+/// Where the messages go.
+#[derive(Debug)]
+pub(crate) enum Broker<'a> {
+    Log,
+    JetStream { url: &'a str, stream: &'a str },
+    Redis { url: &'a str, prefix: &'a str },
+}
+
 impl Args {
     pub(crate) fn database(&self) -> Result<Database<'_>> {
         match (&self.postgres, &self.schema, &self.sqlite) {
@@ -88,6 +108,22 @@ impl Args {
             (None, _, Some(file)) => Ok(Database::Sqlite { file }),
             _ => bail!("name one database: --postgres URL --schema NAME, or --sqlite FILE"),
         }
+    }
+
+    pub(crate) fn broker(&self) -> Result<Broker<'_>> {
+        match (&self.nats, &self.stream, &self.redis, &self.prefix) {
+            (None, None, None, None) => Ok(Broker::Log),
+            (Some(url), Some(stream), None, None) => Ok(Broker::JetStream { url, stream }),
+            (None, None, Some(url), Some(prefix)) => Ok(Broker::Redis { url, prefix }),
+            _ => bail!(
+                "name one broker: --nats URL --stream NAME, --redis URL --prefix TEXT, or none"
+            ),
+        }
+    }
+
+    /// How long one publish may take; it fits into a lease together with the settle.
+    pub(crate) fn publish_timeout(&self) -> Duration {
+        self.ttl() * 2 / 5
     }
 
     pub(crate) const fn ttl(&self) -> Duration {

@@ -10,6 +10,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use iobox::message::Message;
 
+/// The name of the run for messages that the broker had already.
+const DUPLICATE: &str = "duplicate";
+
 /// An append-only file that several processes write, one line `id key run` for each message.
 ///
 /// What was written survives SIGKILL without a sync, in the page cache.
@@ -36,10 +39,19 @@ impl Log {
     ///
     /// It starts with an empty line, so that one that was cut off by a kill stays apart.
     pub(crate) fn append<'a>(&self, messages: impl Iterator<Item = &'a Message>) -> Result<()> {
+        self.write(messages, &self.run)
+    }
+
+    /// Appends a message that the broker had already, in place of the run's name as `duplicate`.
+    pub(crate) fn append_duplicate(&self, message: &Message) -> Result<()> {
+        self.write([message].into_iter(), DUPLICATE)
+    }
+
+    fn write<'a>(&self, messages: impl Iterator<Item = &'a Message>, run: &str) -> Result<()> {
         let mut lines = String::from("\n");
         for message in messages {
             let key = message.key().map_or("-", |key| key.as_str());
-            writeln!(lines, "{} {key} {}", message.id(), self.run)?;
+            writeln!(lines, "{} {key} {run}", message.id())?;
         }
         let written = (&self.file).write(lines.as_bytes())?;
         ensure!(written == lines.len(), "the log took only a part");

@@ -9,13 +9,16 @@
     reason = "the process lives on the machine's clock"
 )]
 
+mod broker;
 mod cli;
 mod log;
 mod publisher;
 
 use std::{
     io::{Read as _, Write as _, stdin, stdout},
-    process, thread,
+    process,
+    sync::Arc,
+    thread,
     time::Instant,
 };
 
@@ -24,14 +27,18 @@ use clap::Parser as _;
 use iobox::{
     Relay,
     dispatch::RetryPolicy,
+    nats::{self, JetStreamPublisher},
     postgres::{self, PostgresStore},
+    publisher::Publisher,
+    redis::{self, RedisPublisher},
     relay::RelayBuilder,
     sqlite::{self, SqliteStore},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    cli::{Args, Database},
+    broker::BrokerPublisher,
+    cli::{Args, Broker, Database},
     log::Log,
     publisher::LogPublisher,
 };
@@ -46,8 +53,7 @@ async fn main() -> Result<()> {
         thread::spawn(follow_parent);
     }
     let mut terminated = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let publisher = LogPublisher::new(Log::open(&args.log, &args.run)?, args.faults.clone());
-    let relay = set(builder(&args, publisher).await?, &args)?.build()?;
+    let relay = set(builder(&args, publisher(&args)?).await?, &args)?.build()?;
 
     let mut health = relay.health();
     tokio::spawn(async move {
@@ -68,7 +74,33 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn builder(args: &Args, publisher: LogPublisher) -> Result<RelayBuilder> {
+fn publisher(args: &Args) -> Result<Arc<dyn Publisher>> {
+    let log = Log::open(&args.log, &args.run)?;
+    let hold_after = args.faults.hold_after;
+    // Below the relay's own, whose reason says less.
+    let timeout = args.publish_timeout() * 3 / 4;
+    Ok(match args.broker()? {
+        Broker::Log => Arc::new(LogPublisher::new(log, args.faults.clone())),
+        Broker::JetStream { url, stream } => {
+            let config = nats::Config::builder(url, stream)
+                .prefix(stream)
+                .ack_timeout(timeout)
+                .build()?;
+            let inner = JetStreamPublisher::new(config);
+            Arc::new(BrokerPublisher::new(inner, log, hold_after))
+        }
+        Broker::Redis { url, prefix } => {
+            let config = redis::Config::builder(url)
+                .prefix(prefix)
+                .response_timeout(timeout)
+                .build()?;
+            let inner = RedisPublisher::new(config);
+            Arc::new(BrokerPublisher::new(inner, log, hold_after))
+        }
+    })
+}
+
+async fn builder(args: &Args, publisher: Arc<dyn Publisher>) -> Result<RelayBuilder> {
     match args.database()? {
         Database::Postgres { url, schema } => {
             let config = postgres::Config::builder()
@@ -92,7 +124,7 @@ fn set(builder: RelayBuilder, args: &Args) -> Result<RelayBuilder> {
         .max_in_flight(args.max_in_flight)
         .time_to_live(args.ttl())
         // Both fit into three fifths of a lease.
-        .publish_timeout(args.ttl() * 2 / 5)
+        .publish_timeout(args.publish_timeout())
         .settle_timeout(args.ttl() / 5)
         .max_crashes(args.max_crashes)
         .grace(args.grace())

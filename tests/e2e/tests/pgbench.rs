@@ -1,4 +1,4 @@
-//! `pgbench` writes through the SQL function: the log and the tables agree.
+//! `pgbench` writes through the SQL function: the log or the stream and the tables agree.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,14 +15,19 @@ use std::{
 };
 
 use support::{
+    broker::Broker,
+    checker::{Committed, Report, check},
     database::Database,
     process::{Relay, stop_all},
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 const ACCOUNTS: usize = 500;
 const CLIENTS: usize = 8;
 const TRANSACTIONS: usize = 2_500;
+
+/// One at a time: each wants the whole machine.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// One transaction in ten is rolled back. The row of the account comes first, so that writers of
 /// one key are serialised.
@@ -63,10 +68,41 @@ fn pgbench() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_and_the_tables_agree() {
     let database = Database::postgres().await;
+    let history = write(&database, &[]).await;
+    agree(&database.report(&history));
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_and_the_tables_agree() {
+    through(Broker::jetstream().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_and_the_tables_agree() {
+    through(Broker::redis().await).await;
+}
+
+async fn through(broker: Broker) {
+    let database = Database::postgres().await;
+    let history = write(&database, &broker.arguments()).await;
+    agree(&check(&history, &broker.accepted().await));
+    database.remove().await;
+}
+
+fn agree(report: &Report) {
+    report.assert_clean();
+    assert_eq!(report.duplicates, 0, "nothing failed");
+}
+
+/// Writes while two relays publish, until all is published; returns what was committed.
+async fn write(database: &Database, arguments: &[String]) -> Vec<Committed> {
+    let _alone = ALONE.lock().await;
     database.open_accounts(ACCOUNTS).await;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let script = database.file("script.sql");
     fs::write(&script, SCRIPT).expect("a script");
-    let relays = ["one", "two"].map(|run| Relay::start(&database, run, &[]));
+    let relays = ["one", "two"].map(|run| Relay::start(database, run, &arguments));
 
     let (url, schema) = database.schema();
     let mut command = Command::new(pgbench());
@@ -93,17 +129,12 @@ async fn the_log_and_the_tables_agree() {
 
     let history = database.history().await;
     let (all, committed) = (CLIENTS * TRANSACTIONS, history.len());
-    let report = database.report(&history);
     println!(
-        "{all} transactions, {committed} committed, in {wrote:.1?}; drained after {drained:.1?}; {} \
-         duplicates",
-        report.duplicates
+        "{all} transactions, {committed} committed, in {wrote:.1?}; drained after {drained:.1?}"
     );
     assert!(
         committed > all * 85 / 100 && committed < all * 95 / 100,
         "{committed} of {all}"
     );
-    report.assert_clean();
-    assert_eq!(report.duplicates, 0, "nothing failed");
-    database.remove().await;
+    history
 }

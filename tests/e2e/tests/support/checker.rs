@@ -19,6 +19,13 @@ pub(crate) struct Accepted {
     pub(crate) run: String,
 }
 
+impl Accepted {
+    /// Whether the broker confirmed it as one that it had already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.run == "duplicate"
+    }
+}
+
 /// What is wrong, and how many copies there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Report {

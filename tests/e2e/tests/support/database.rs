@@ -14,7 +14,7 @@ use iobox::{
     postgres::{self, PostgresStore},
     queue::Queue,
     sqlite::{self, SqliteStore, rusqlite, sql_error},
-    store::{Admin, Enqueued, Entry, Filter, Page, State, Stats},
+    store::{Admin, Enqueued, Entry, Filter, Page, Selection, State, Stats},
 };
 use iobox_testkit::servers::{Postgres, unique_schema};
 use sqlx::{
@@ -191,6 +191,16 @@ impl Database {
             .await
             .expect("no error");
         entry.expect("a message")
+    }
+
+    /// Closes a message for ever, as a person would.
+    pub(crate) async fn discard(&self, id: &str) {
+        let selection = Selection::One(MessageId::new(id).expect("an id"));
+        let discarded = self
+            .admin()
+            .discard(&Queue::Outbox, &selection, false)
+            .await;
+        discarded.expect("a discard");
     }
 
     /// All messages in these states.

@@ -1,8 +1,10 @@
-//! What the tests share: databases, writers, relay processes, the checker.
+//! What the tests share: databases, brokers, writers, relay processes, the checker.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod broker;
 pub(crate) mod checker;
+pub(crate) mod cutter;
 pub(crate) mod database;
 pub(crate) mod log;
 pub(crate) mod process;
