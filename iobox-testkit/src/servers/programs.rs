@@ -103,8 +103,11 @@ fn find(
         let target = folder.join(programs[0]).canonicalize().ok()?;
         let folder = target.parent()?.to_owned();
         let version = version(&target)?;
+        // Some programs are told what to do by their name: Debian's `redis-server` is a link to
+        // `redis-check-rdb`.
+        let named = folder.join(programs[0]);
         Some(Programs {
-            server: target,
+            server: if named.is_file() { named } else { target },
             folder,
             version,
         })
