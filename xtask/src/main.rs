@@ -8,6 +8,8 @@
 mod bench;
 mod cargo;
 mod ci;
+mod containers;
+mod images;
 mod leftovers;
 mod matrix;
 mod servers;
@@ -34,6 +36,7 @@ enum Task {
     Ci(ci::Args),
     Sim(sim::Args),
     Bench(bench::Args),
+    Images(images::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Sim(args) => sim::run(&args.args),
         Task::Bench(args) => bench::run(&args),
+        Task::Images(args) => images::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

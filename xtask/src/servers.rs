@@ -22,6 +22,16 @@ impl Servers {
         })
     }
 
+    /// New ones in containers.
+    #[cfg(feature = "containers")]
+    pub(crate) fn contained() -> Result<Self> {
+        Ok(Self {
+            postgres: Postgres::contained()?,
+            nats: Nats::contained()?,
+            redis: Redis::contained()?,
+        })
+    }
+
     /// Those that benchmarks use: a database that syncs to the disk, as in production.
     pub(crate) fn durable() -> Result<Self> {
         Ok(Self {
@@ -39,7 +49,7 @@ impl Servers {
             .collect()
     }
 
-    /// Stops those that this process runs; one that it borrowed goes on.
+    /// Stops those that this process runs, and removes its containers; one that it borrowed goes on.
     pub(crate) fn stop(mut self) -> Result<()> {
         let servers: [&mut Server; 3] = [&mut self.postgres, &mut self.nats, &mut self.redis];
         let mut stopped = Ok(());

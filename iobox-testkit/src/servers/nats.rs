@@ -81,6 +81,16 @@ impl Nats {
         NatsBuilder::default().private()
     }
 
+    /// Starts a server in a container of the image that [`NATS_IMAGE`] names, whatever else the machine
+    /// has; [`Server`] removes it on drop. Of an image named `localhost/…`, nothing is ever fetched.
+    ///
+    /// # Errors
+    /// When no Docker engine answers, the image cannot be had, or the server does not get ready.
+    #[cfg(feature = "containers")]
+    pub fn contained() -> Result<Self> {
+        KIND.contained().map(Self)
+    }
+
     /// Returns a builder for a private server with other settings.
     pub fn builder() -> NatsBuilder {
         NatsBuilder::default()

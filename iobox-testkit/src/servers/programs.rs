@@ -20,18 +20,24 @@ const NATS_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/b
 const REDIS_FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
 
 /// The programs that speak the protocol of Redis.
-pub(super) const REDIS_SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
+const REDIS_SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// A folder that holds all programs of a server, and the version of that server.
+/// The programs of a server on this machine, as the search for servers finds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Programs {
-    pub(super) folder: PathBuf,
-    pub(super) version: String,
+#[non_exhaustive]
+pub struct Programs {
+    /// The program that serves, such as `/usr/bin/redis-server`.
+    pub server: PathBuf,
+    /// The folder that holds it and all others.
+    pub folder: PathBuf,
+    /// The version, such as `15.18`.
+    pub version: String,
 }
 
 impl Programs {
     /// Finds those of Postgres.
-    pub(super) fn postgres() -> Option<Self> {
+    #[must_use]
+    pub fn postgres() -> Option<Self> {
         let usual = POSTGRES_FOLDERS.iter().flat_map(|(base, prefix, bin)| {
             let entries = fs::read_dir(base).into_iter().flatten().flatten();
             entries
@@ -42,13 +48,15 @@ impl Programs {
     }
 
     /// Finds those of NATS.
-    pub(super) fn nats() -> Option<Self> {
+    #[must_use]
+    pub fn nats() -> Option<Self> {
         let usual = NATS_FOLDERS.into_iter().map(PathBuf::from);
         find(path_folders(), usual, &["nats-server"], version)
     }
 
     /// Finds those of Redis or Valkey: whichever comes first in `PATH`, else Redis.
-    pub(super) fn redis() -> Option<Self> {
+    #[must_use]
+    pub fn redis() -> Option<Self> {
         let one = |folder: PathBuf, server| find([folder], [], &[server], version);
         let either = |folder: PathBuf| {
             let mut servers = REDIS_SERVERS.into_iter();
@@ -63,7 +71,8 @@ impl Programs {
     }
 
     /// The path of one of the programs.
-    pub(super) fn path(&self, program: &str) -> PathBuf {
+    #[must_use]
+    pub fn path(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
 }
@@ -94,7 +103,14 @@ fn find(
         let target = folder.join(programs[0]).canonicalize().ok()?;
         let folder = target.parent()?.to_owned();
         let version = version(&target)?;
-        Some(Programs { folder, version })
+        // Some programs are told what to do by their name: Debian's `redis-server` is a link to
+        // `redis-check-rdb`.
+        let named = folder.join(programs[0]);
+        Some(Programs {
+            server: if named.is_file() { named } else { target },
+            folder,
+            version,
+        })
     };
     path.into_iter().find_map(complete).or_else(|| {
         usual

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use super::container::Recipe;
 use super::daemon::{Daemon, Spec};
 use super::kind::Kind;
-use super::programs::{Programs, REDIS_SERVERS};
+use super::programs::Programs;
 use super::server::{Server, UNKNOWN, share};
 
 /// The environment variable with the URL of a Redis or Valkey that tests may use.
@@ -82,6 +82,16 @@ impl Redis {
         RedisBuilder::default().private()
     }
 
+    /// Starts a server in a container of the image that [`REDIS_IMAGE`] names, whatever else the machine
+    /// has; [`Server`] removes it on drop. Of an image named `localhost/…`, nothing is ever fetched.
+    ///
+    /// # Errors
+    /// When no Docker engine answers, the image cannot be had, or the server does not get ready.
+    #[cfg(feature = "containers")]
+    pub fn contained() -> Result<Self> {
+        KIND.contained().map(Self)
+    }
+
     /// Returns a builder for a private server with other settings.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
@@ -133,15 +143,10 @@ impl RedisBuilder {
     }
 
     fn start(self, programs: &Programs) -> Result<(Daemon, String)> {
-        let program = REDIS_SERVERS
-            .into_iter()
-            .map(|name| programs.path(name))
-            .find(|path| path.is_file())
-            .context("the program of the server is gone")?;
         let daemon = Daemon::create(Spec {
             name: "redis",
             users: &["redis", "valkey", "nobody"],
-            program,
+            program: programs.server.clone(),
             ready: "Ready to accept connections",
             configure: Box::new(move |folder, port| self.configure(folder, port)),
         })?;
