@@ -25,7 +25,7 @@ pub trait SqliteHandler: Send + Sync + 'static {
     /// Handles `message` in `tx`, which is committed together with the mark that it is handled. It may
     /// block, but must not wait for another call of the store; while it runs nobody else writes to
     /// the file. It is rolled back after the store's
-    /// [limit](crate::Config::transaction_limit).
+    /// [limit](crate::ConfigBuilder::transaction_limit).
     ///
     /// # Errors
     /// What to do next; the transaction is rolled back.
