@@ -17,6 +17,7 @@ pub mod partition;
 pub mod publisher;
 pub mod queue;
 pub mod relay;
+mod running;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

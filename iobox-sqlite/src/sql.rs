@@ -6,6 +6,7 @@
 //! The outbox and the queues of handlers have the same statements on other rows: see [`Shelf`].
 
 use iobox_core::{queue::Queue, store::State};
+use rusqlite::Connection;
 
 use crate::ident::Ident;
 
@@ -328,6 +329,12 @@ impl Sql {
         }
     }
 
+    /// The time by the clock of the database, in milliseconds.
+    pub(crate) fn read_clock(&self, conn: &Connection) -> rusqlite::Result<i64> {
+        conn.prepare_cached(&self.now)?
+            .query_row([], |row| row.get(0))
+    }
+
     /// Every statement, for a check that all can be prepared.
     pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
         [
@@ -402,8 +409,6 @@ pub(crate) fn fill(text: &str, prefix: &Ident) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
-
     use super::*;
     use crate::{Config, migration_sql};
 

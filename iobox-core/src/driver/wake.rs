@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{sleep_until, timeout},
 };
 
+use super::clock;
 use crate::{queue::Queue, store::WakeUp};
 
 /// How long an instance that was woken polls before it announces its next sleep, so that one idle
@@ -40,14 +41,6 @@ pub(super) async fn watch_database(
                 pause = RETRY;
             }
         }
-        sleep_until(now() + pause).await;
+        sleep_until(clock() + pause).await;
     }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the driver's clock is tokio's, which simulations pause"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,15 +1,17 @@
 //! The handle of an inbox that runs as a task of its own.
 
-use std::{fmt, panic::resume_unwind, time::Duration};
+use std::{fmt, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep_until, timeout},
-};
+use tokio::time::{sleep_until, timeout};
 
 use super::Inbox;
-use crate::{Error, ErrorKind, Result, driver::clock, queue::Queue, store::Receive};
+use crate::{
+    Error, ErrorKind, Result,
+    driver::clock,
+    queue::Queue,
+    running::{Running, Stopped},
+    store::Receive,
+};
 
 /// The pause between two looks at the store.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -20,8 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// the drain.
 #[must_use = "an inbox stops when its handle is dropped"]
 pub struct InboxHandle<S> {
-    task: JoinHandle<Result<()>>,
-    stop: watch::Sender<bool>,
+    running: Running,
     inbox: Inbox<S>,
 }
 
@@ -32,18 +33,10 @@ impl<S: Receive> Inbox<S> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn spawn(&self) -> InboxHandle<S> {
-        let (stop, mut stopped) = watch::channel(false);
         let inbox = self.clone();
-        let task = tokio::spawn(async move {
-            let shutdown = async move {
-                // An error says that the handle is gone.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            inbox.run(shutdown).await
-        });
+        let run = |stopped: Stopped| async move { inbox.run(stopped.wait()).await };
         InboxHandle {
-            task,
-            stop,
+            running: Running::spawn("inbox", run),
             inbox: self.clone(),
         }
     }
@@ -52,7 +45,7 @@ impl<S: Receive> Inbox<S> {
 impl<S: Receive> InboxHandle<S> {
     /// Tells the inbox to drain, and returns at once.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.running.stop();
     }
 
     /// Stops the inbox and waits until it has drained. When this future is dropped the drain goes on.
@@ -67,7 +60,7 @@ impl<S: Receive> InboxHandle<S> {
     /// Kills the inbox: handlers under way are cancelled, nothing is released, as if the process had
     /// ended. For tests.
     pub fn kill(self) {
-        self.task.abort();
+        self.running.kill();
     }
 
     /// Waits until the inbox has ended.
@@ -78,15 +71,7 @@ impl<S: Receive> InboxHandle<S> {
     /// # Panics
     /// When the inbox panicked.
     pub async fn join(mut self) -> Result<()> {
-        match (&mut self.task).await {
-            Ok(ended) => ended,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(Error::unavailable(
-                    "the runtime was shut down before the inbox had drained",
-                )),
-            },
-        }
+        self.running.join().await
     }
 
     /// Waits until this program's handlers have nothing pending, retrying or waiting, at most
@@ -106,7 +91,7 @@ impl<S: Receive> InboxHandle<S> {
                     Err(error) if error.kind() == ErrorKind::Unavailable => {}
                     Err(error) => return Err(error),
                 }
-                if self.task.is_finished() {
+                if self.running.is_finished() {
                     return Err(Error::unavailable(format!("the inbox has ended: {left}")));
                 }
                 sleep_until(clock() + PAUSE).await;

@@ -10,6 +10,7 @@ use crate::{
     driver::{Driver, HandleExecutor, Turn, clock},
     queue::Queue,
     relay::purge::purge,
+    running::Stopped,
     store::{Admin, Receive, Store},
 };
 
@@ -38,7 +39,7 @@ impl<S: Receive> Inbox<S> {
             () = &mut shutdown => return Ok(()),
             queues = self.ready() => queues?,
         };
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = Stopped::new();
         let mut background = JoinSet::new();
         background.spawn(forget(Arc::clone(&self.parts)));
         let mut drivers = JoinSet::new();
@@ -49,11 +50,7 @@ impl<S: Receive> Inbox<S> {
             let of = Queue::Inbox(name.clone());
             background.spawn(purge(admin, of, retention, turns.subscribe()));
             if let Some(driver) = self.driver(&name, queue, turns) {
-                let mut stopped = stopped.clone();
-                drivers.spawn(driver.run(async move {
-                    // An error says that nobody runs the inbox any more.
-                    let _ = stopped.wait_for(|stop| *stop).await;
-                }));
+                drivers.spawn(driver.run(stopped.clone().wait()));
             }
         }
         shutdown.await;

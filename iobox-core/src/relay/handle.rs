@@ -1,13 +1,14 @@
 //! The handle of a relay that runs as a task of its own.
 
-use std::{fmt, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::time::timeout;
 
 use super::{Health, Relay};
 use crate::{
     Error, ErrorKind, Result,
     queue::Queue,
+    running::Running,
     store::{Admin, Stats},
 };
 
@@ -23,8 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// messages in flight may be sent again, and the partitions are free after the time-to-live.
 #[must_use = "a relay stops when its handle is dropped"]
 pub struct RelayHandle {
-    task: JoinHandle<Result<()>>,
-    stop: watch::Sender<bool>,
+    running: Running,
     health: Health,
     admin: Arc<dyn Admin>,
     queue: Queue,
@@ -37,16 +37,10 @@ impl Relay {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> RelayHandle {
-        let (stop, mut stopped) = watch::channel(false);
         let (health, admin) = (self.health(), Arc::clone(&self.parts.admin));
         let queue = self.parts.settings.queue.clone();
-        let run = self.run(async move {
-            // An error says that the handle is gone.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        });
         RelayHandle {
-            task: tokio::spawn(run),
-            stop,
+            running: Running::spawn("relay", |stopped| self.run(stopped.wait())),
             health,
             admin,
             queue,
@@ -65,7 +59,7 @@ impl RelayHandle {
     /// flight have the grace time to end, partitions are released. [`join`](Self::join) waits for the
     /// end.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.running.stop();
     }
 
     /// Stops the relay and waits until it has drained, at most the grace time and half a second.
@@ -89,15 +83,7 @@ impl RelayHandle {
     /// # Panics
     /// When the relay panicked.
     pub async fn join(mut self) -> Result<()> {
-        match (&mut self.task).await {
-            Ok(ended) => ended,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(Error::unavailable(
-                    "the runtime was shut down before the relay had drained",
-                )),
-            },
-        }
+        self.running.join().await
     }
 
     /// Waits until the outbox has nothing pending, retrying or waiting, at most `limit`. For tests,

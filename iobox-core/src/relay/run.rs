@@ -2,16 +2,12 @@
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, task::JoinSet, time::sleep_until};
 
 use super::{Health, RelayBuilder, purge::purge};
 use crate::{
     Error, ErrorKind, Result, Store,
-    driver::{Driver, PublishExecutor, Turn},
+    driver::{Driver, PublishExecutor, Turn, clock},
     publisher::Publisher,
     store::Admin,
 };
@@ -105,12 +101,8 @@ impl Relay {
     }
 
     /// Shows that the relay is alive while it waits.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the driver's clock is tokio's, which simulations pause"
-    )]
     fn turn(&self) {
-        self.turns.send_modify(|turn| turn.at = Instant::now());
+        self.turns.send_modify(|turn| turn.at = clock());
     }
 }
 

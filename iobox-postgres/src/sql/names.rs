@@ -28,6 +28,21 @@ const OBJECTS: [&str; 16] = [
 /// `message_blocker`, so that the planner may use it.
 const BLOCKS: &str = "b.key is not null and (b.state in (1, 2) or (b.state = 3 and b.halts))";
 
+/// The fence: the partitions that the caller holds. `$1` queue, `$2` partitions, `$3` the epochs under
+/// which the caller holds them.
+///
+/// Locks the partition rows FOR SHARE in order, the order of acquisition, before any message is
+/// changed: the changes read its result. A row that an acquisition was changing is waited for and
+/// checked again, and falls out when its epoch is another one now.
+const FENCE: &str = "fence as materialized (
+  select p.partition from {partition} as p
+  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
+    on h.partition = p.partition and h.epoch = p.epoch
+  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
+  order by p.partition
+  for share of p
+)";
+
 /// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
 /// have the partitions from `256 * n` on, in the table of partitions too, those of the outbox the
 /// partitions as they are.
@@ -128,7 +143,8 @@ impl Names {
             .replace("{{wake_key}}", &self.wake_key.to_string())
             .replace("{{migrate_key}}", &self.migrate_key.to_string())
             .replace("{{order_seed}}", &self.order_seed.to_string())
-            .replace("{blocks}", BLOCKS);
+            .replace("{blocks}", BLOCKS)
+            .replace("{fence}", FENCE);
         for object in OBJECTS {
             let name = format!("\"{}\".\"{}{object}\"", self.schema, self.prefix);
             text = text.replace(&format!("{{{object}}}"), &name);

@@ -2,27 +2,6 @@
 
 use super::{Names, Statement};
 
-/// The fence, shared by both statements below. `$1` queue, `$2` partitions, `$3` the epochs under
-/// which the caller holds them.
-///
-/// Locks the partition rows FOR SHARE in order, the order of acquisition, before any message is
-/// changed: the changes wait for the array of its result (an array, since a join looks at every
-/// partition for every message). A row that an acquisition was changing is waited for and
-/// checked again, and falls out when its epoch is another one now.
-macro_rules! fence {
-    () => {
-        "
-with fence as materialized (
-  select p.partition from {partition} as p
-  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
-    on h.partition = p.partition and h.epoch = p.epoch
-  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
-  order by p.partition
-  for share of p
-)"
-    };
-}
-
 /// What both statements return: partitions whose fence held, and which inputs were applied.
 macro_rules! outcome {
     () => {
@@ -34,12 +13,12 @@ select
     };
 }
 
-/// Settles messages that were executed. After the fence: `$4` partitions, `$5` seqs, `$6`
+/// Settles messages that were executed. After the parameters of the fence: `$4` partitions, `$5` seqs, `$6`
 /// revisions, `$7` attempts, `$8` whether the broker knew them. Rows by the primary key, in the
-/// order of the input; each is locked by its update.
+/// order of the input, after the array of the fence's result (an array, since a join looks at every
+/// partition for every message); each is locked by its update.
 const DONE: &str = concat!(
-    fence!(),
-    ", changed as (
+    "with {fence}, changed as (
   update {message} as m
   set state = 4, revision = m.revision + 1, attempt = i.attempt, absorbed = i.duplicate,
     settled_at = (select {clock}()), due_at = null, suspect = false, alone = false, crashes = 0
@@ -57,8 +36,7 @@ const DONE: &str = concat!(
 /// 4 suspect, 5 clear), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
 /// is recorded (absorbed, alone, halts), `$12` crashes.
 const ANY: &str = concat!(
-    fence!(),
-    ", now as materialized (
+    "with {fence}, now as materialized (
   select {clock}() as at
 ), changed as (
   update {message} as m

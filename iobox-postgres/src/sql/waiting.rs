@@ -13,14 +13,7 @@ use super::{Names, Statement};
 /// what it has in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
 /// the way again.
 const SET_ASIDE: &str = "
-with fence as materialized (
-  select p.partition from {partition} as p
-  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
-    on h.partition = p.partition and h.epoch = p.epoch
-  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
-  order by p.partition
-  for share of p
-), named as materialized (
+with {fence}, named as materialized (
   select n.partition, n.key, n.is_full, (
       select b.seq from {message} as b
       where b.partition = n.partition and b.key = n.key and {blocks}
@@ -68,14 +61,7 @@ group by partition, key
 /// taken meanwhile is not in it, and nothing of it moves. Of each key the oldest 256 blockers are
 /// read by the index `message_blocker`, and those before the first that is not waiting are moved.
 const RELEASE: &str = "
-with fence as materialized (
-  select p.partition from {partition} as p
-  join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
-    on h.partition = p.partition and h.epoch = p.epoch
-  where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
-  order by p.partition
-  for share of p
-), ready as materialized (
+with {fence}, ready as materialized (
   select k.partition, w.seq
   from (
     select distinct n.partition, n.key

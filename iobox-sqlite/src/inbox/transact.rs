@@ -29,9 +29,7 @@ impl Inner {
         if !holds(conn, &self.sql, queue, partition, success.epoch)? {
             return Ok(Settled::LeaseLost);
         }
-        let now: i64 = conn
-            .prepare_cached(&self.sql.now)?
-            .query_row([], |row| row.get(0))?;
+        let now = self.sql.read_clock(conn)?;
         let changed = conn.prepare_cached(&self.sql.done)?.execute(params![
             success.seq.0,
             partition.number(),

@@ -182,12 +182,8 @@ fn replay(
     let mut until = None;
     if let Selection::PublishedSince { until: given, .. } = selection {
         // Nothing that the snapshot shows is settled later.
-        let now = || {
-            snapshot
-                .prepare_cached(&sql.now)?
-                .query_one([], |row| row.get(0))
-        };
-        until = Some(given.map_or_else(|| now().map(time_of_day), Ok)?);
+        let now = || sql.read_clock(&snapshot).map(time_of_day);
+        until = Some(given.map_or_else(now, Ok)?);
     }
     let (picks, more) = pick(&snapshot, sql, selection, states)?;
     let mut replayed = Replayed {

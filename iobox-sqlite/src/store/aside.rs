@@ -29,9 +29,7 @@ pub(super) fn set(
             behind.insert(key, seq);
         }
     }
-    let now: i64 = conn
-        .prepare_cached(&sql.now)?
-        .query_row([], |row| row.get(0))?;
+    let now = sql.read_clock(conn)?;
     let mut key_of = conn.prepare_cached(&sql.key)?;
     let mut set_aside = conn.prepare_cached(&sql.set_aside)?;
     let mut moved: BTreeMap<OrderingKey, Aside> = BTreeMap::new();

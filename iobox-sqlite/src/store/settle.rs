@@ -20,9 +20,7 @@ pub(super) fn settle(
     sql: &Sql,
     settlements: &[Settlement],
 ) -> Result<Vec<Settled>, Failure> {
-    let now: i64 = conn
-        .prepare_cached(&sql.now)?
-        .query_row([], |row| row.get(0))?;
+    let now = sql.read_clock(conn)?;
     let mut fences: HashMap<(Partition, Epoch), bool> = HashMap::new();
     let mut results = Vec::with_capacity(settlements.len());
     for settlement in settlements {

@@ -16,9 +16,7 @@ use crate::{
 
 /// Counts the rows that are not settled, the partitions and the instances.
 pub(super) fn stats(conn: &Connection, sql: &Sql, queue: &Queue) -> Result<Stats, Failure> {
-    let now: i64 = conn
-        .prepare_cached(&sql.now)?
-        .query_row([], |row| row.get(0))?;
+    let now = sql.read_clock(conn)?;
     let mut stats = Stats::default();
     let mut oldest: Option<i64> = None;
     for ((state, _), statement) in OPEN.iter().zip(&sql.count) {

@@ -3,7 +3,7 @@
 use iobox_core::{
     message::{MessageId, Origin},
     queue::Queue,
-    store::{Admin, Admitted, Enqueue, Settled, Store, Transact},
+    store::{Admin, Admitted, Enqueue, Pending, Settled, Store, Transact},
 };
 
 use super::support::{Worker, delivery, name, receive, source, stats, subscribe};
@@ -23,12 +23,8 @@ pub async fn effects_and_mark_commit_together<H: Harness>()
 where
     H::Store: Transact,
 {
-    let harness = H::fresh(partitions(1)).await;
+    let (harness, worker, row) = fetched::<H>().await;
     let store = harness.store().as_ref();
-    subscribe(store, &[("t", "a")]).await;
-    receive(store, &[delivery("t", "1", "k")]).await;
-    let worker = Worker::new(store, "a").await;
-    let row = worker.fetch().await.remove(0);
     let success = worker.success(&row);
     for (commits, count) in [(false, 0), (true, 1)] {
         let mut tx = store.begin_handling().await.expect("begin");
@@ -56,12 +52,8 @@ pub async fn a_mark_of_an_older_epoch_is_refused<H: Harness>()
 where
     H::Store: Transact,
 {
-    let harness = H::fresh(partitions(1)).await;
+    let (harness, old, row) = fetched::<H>().await;
     let store = harness.store().as_ref();
-    subscribe(store, &[("t", "a")]).await;
-    receive(store, &[delivery("t", "1", "k")]).await;
-    let old = Worker::new(store, "a").await;
-    let row = old.fetch().await.remove(0);
     harness.advance(TTL * 2).await;
     let _new = Worker::new(store, "a").await;
     let mut tx = store.begin_handling().await.expect("begin");
@@ -75,12 +67,8 @@ pub async fn a_mark_of_a_settled_row_is_superseded<H: Harness>()
 where
     H::Store: Transact,
 {
-    let harness = H::fresh(partitions(1)).await;
+    let (harness, worker, row) = fetched::<H>().await;
     let store = harness.store().as_ref();
-    subscribe(store, &[("t", "a")]).await;
-    receive(store, &[delivery("t", "1", "k")]).await;
-    let worker = Worker::new(store, "a").await;
-    let row = worker.fetch().await.remove(0);
     let success = worker.success(&row);
     let mut tx = store.begin_handling().await.expect("begin");
     let marked = store.mark(&mut tx, worker.store(), &success).await;
@@ -103,12 +91,8 @@ pub async fn a_takeover_before_the_mark_commits_one_set_of_effects<H: Harness>()
 where
     H::Store: Transact,
 {
-    let harness = H::fresh(partitions(1)).await;
+    let (harness, old, stale) = fetched::<H>().await;
     let store = harness.store().as_ref();
-    subscribe(store, &[("t", "a")]).await;
-    receive(store, &[delivery("t", "1", "k")]).await;
-    let old = Worker::new(store, "a").await;
-    let stale = old.fetch().await.remove(0);
     harness.advance(TTL * 2).await;
     let new = Worker::new(store, "a").await;
     let row = new.fetch().await.remove(0);
@@ -155,4 +139,18 @@ where
     assert_eq!(admit("a", true).await, Admitted::Fresh);
     assert_eq!(admit("a", true).await, Admitted::Duplicate);
     assert_eq!(admit("b", true).await, Admitted::Fresh);
+}
+
+/// A message for handler `a`, and a worker of that handler that has fetched it.
+async fn fetched<H: Harness>() -> (H, Worker<H::Store>, Pending)
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    receive(store, &[delivery("t", "1", "k")]).await;
+    let worker = Worker::new(store, "a").await;
+    let row = worker.fetch().await.remove(0);
+    (harness, worker, row)
 }
