@@ -18,6 +18,7 @@ pub mod publisher;
 pub mod queue;
 pub mod relay;
 mod running;
+pub mod source;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};

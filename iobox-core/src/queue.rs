@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::inbox::HandlerName;
+use crate::inbox::{HandlerName, SourceName};
 
 /// A queue of the tables under one schema and prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub enum Queue {
     Outbox,
     /// What one handler of the inbox has to handle.
     Inbox(HandlerName),
+    /// The right to read one source: a queue of one partition, without messages of its own.
+    Ingest(SourceName),
 }
 
 impl Queue {
@@ -21,6 +23,7 @@ impl Queue {
         match self {
             Self::Outbox => "outbox",
             Self::Inbox(handler) => handler.queue_name(),
+            Self::Ingest(source) => source.queue_name(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use iobox_core::{
     ErrorKind, Inbox, Router,
     handler::{self, HandlerError},
-    inbox::{Delivery, HandlerPolicy, InboxBuilder, Source},
+    inbox::{Delivery, HandlerPolicy, InboxBuilder, SourceName},
     memory::MemoryStore,
     message::{Draft, Message},
     partition::Partitions,
@@ -87,10 +87,10 @@ async fn deliveries_are_checked() {
     let inbox = inbox.expect("an inbox");
     assert!(Delivery::foreign(&Draft::new("t", "x")).is_err(), "no id");
     assert!(Delivery::foreign(&Draft::new("a b", "x").id(1)).is_err());
-    assert!(Source::new("").is_err() && Source::new("a b").is_err());
+    assert!(SourceName::new("").is_err() && SourceName::new("a b").is_err());
     let one = Delivery::foreign(&Draft::new("t", "x").id(1)).expect("a delivery");
     let many = vec![one; Inbox::<MemoryStore>::BATCH_MAX + 1];
-    let source = Source::new("shop").expect("a source");
+    let source = SourceName::new("shop").expect("a source");
     let error = inbox.receive(&source, &many).await.expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use iobox_core::{
     ErrorKind, Inbox, Router,
     handler::{HandlerError, TxHandler},
-    inbox::{Delivery, Source},
+    inbox::{Delivery, SourceName},
     message::{Draft, Message},
     store::{Receive, Settled, Subscribe, Transact},
 };
@@ -367,7 +367,7 @@ impl Drop for Process {
 /// Receives every id the caller's share of `copies` times, in batches; returns how many were new.
 async fn deliver(store: Arc<PostgresStore>, caller: usize, ids: usize, copies: usize) -> usize {
     const CALLERS: usize = 8;
-    let from = Source::new("shop").expect("a source");
+    let from = SourceName::new("shop").expect("a source");
     let mut new = 0;
     for copy in (caller..copies).step_by(CALLERS) {
         for first in (0..ids).step_by(10) {

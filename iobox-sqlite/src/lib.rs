@@ -38,7 +38,7 @@
 //! it enqueues, and the mark that the message is handled commit together.
 //!
 //! ```no_run
-//! # use iobox_core::{Inbox, Router, handler::HandlerError, inbox::{Delivery, Source}, message::Message};
+//! # use iobox_core::{Inbox, Router, handler::HandlerError, inbox::{Delivery, SourceName}, message::Message};
 //! # use iobox_sqlite::{OnTxSync, SqliteStore, rusqlite::Transaction};
 //! # async fn example(store: SqliteStore, delivery: Delivery) -> iobox_core::Result<()> {
 //! let mut router = Router::new();
@@ -52,7 +52,7 @@
 //! );
 //! let inbox = Inbox::builder(store, router).build()?;
 //! let handle = inbox.spawn();
-//! inbox.receive(&Source::new("webhook")?, &[delivery]).await?;
+//! inbox.receive(&SourceName::new("webhook")?, &[delivery]).await?;
 //! // It is committed: ack it now.
 //! handle.drain().await
 //! # }

@@ -41,7 +41,8 @@ impl Machine {
 
     /// When the next fetch is wanted, if there is room for one.
     pub(super) fn fetch_at(&self, now: Time) -> Option<Time> {
-        if self.drain.is_some() || self.breaker.is_open() || !self.may_start(now) {
+        let never = self.settings.rights_only || self.drain.is_some();
+        if never || self.breaker.is_open() || !self.may_start(now) {
             return None;
         }
         let (rows, bytes) = self.room();

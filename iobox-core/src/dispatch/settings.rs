@@ -55,6 +55,8 @@ pub struct Settings {
     pub max_crashes: u32,
     /// How long in-flight messages may take at a drain.
     pub grace: Duration,
+    /// Whether the queue is a right and nothing else: partitions are held, and nothing is fetched.
+    pub rights_only: bool,
     /// The protocol bug that is planted.
     #[cfg(iobox_bugs)]
     pub bug: Option<super::Bug>,
@@ -82,6 +84,7 @@ impl Settings {
             policy: DeadLetterPolicy::HaltKey,
             max_crashes: 3,
             grace: Duration::from_secs(10),
+            rights_only: false,
             #[cfg(iobox_bugs)]
             bug: None,
         }

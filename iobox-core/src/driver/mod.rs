@@ -11,6 +11,7 @@ mod telemetry;
 mod turn;
 mod wake;
 
+pub(crate) use executor::{Execution, Executor, Reports};
 pub(crate) use handle::HandleExecutor;
 pub(crate) use publish::PublishExecutor;
 pub(crate) use turn::{Driver, Turn, clock};

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     dispatch::{BreakerState, CallId, Command, Machine, Outcome, RunId, Settings, Time},
     message::IdSource,
-    store::{Listener, Store},
+    store::{Epoch, Listener, Store},
 };
 
 /// What the driver looks like at the end of a turn.
@@ -26,7 +26,8 @@ use crate::{
 pub(crate) struct Turn {
     pub(crate) at: Instant,
     pub(crate) partitions: usize,
-    pub(crate) owns_first: bool,
+    /// The epoch under which the first partition is held, if it is.
+    pub(crate) first: Option<Epoch>,
     pub(crate) in_flight: usize,
     pub(crate) buffered_rows: usize,
     pub(crate) buffered_bytes: usize,
@@ -39,7 +40,7 @@ impl Turn {
         Self {
             at: clock(),
             partitions: 0,
-            owns_first: false,
+            first: None,
             in_flight: 0,
             buffered_rows: 0,
             buffered_bytes: 0,
@@ -89,7 +90,7 @@ impl<E: Executor> Driver<E> {
         let (wake_sender, wakes) = mpsc::channel(1);
         let idle = watch::Sender::new(false);
         let mut wake_loop = JoinSet::new();
-        if let Some(wake_up) = store.wake_up() {
+        if let Some(wake_up) = store.wake_up().filter(|_| !settings.rights_only) {
             wake_loop.spawn(wake::watch_database(
                 wake_up,
                 settings.queue.clone(),
@@ -246,10 +247,10 @@ impl<E: Executor> Driver<E> {
         let turn = Turn {
             at: self.start + now.since_start(),
             partitions: self.machine.partitions().count(),
-            owns_first: self
+            first: self
                 .machine
                 .partitions()
-                .any(|(partition, _)| partition.number() == 0),
+                .find_map(|(partition, epoch)| (partition.number() == 0).then_some(epoch)),
             in_flight: self.machine.in_flight(),
             buffered_rows,
             buffered_bytes,

@@ -2,16 +2,19 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Inbox, Router, router::Checked, whole::Parts};
+use super::{Inbox, Router, feed::Feed, router::Checked, whole::Parts};
 use crate::{
     Error, Result,
     dispatch::Settings,
     message::{IdSource, RandomIds},
     queue::Queue,
-    store::Receive,
+    source::Source,
+    store::{Ingest, Receive},
 };
 
 const MIB: usize = 1024 * 1024;
+/// The most sources of an inbox.
+const SOURCES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Builds an [`Inbox`]. Every setting has a default; [`build`](Self::build) checks all of them.
@@ -19,7 +22,9 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub struct InboxBuilder<S> {
     store: S,
     router: Router<S>,
+    feeds: Vec<Feed<S>>,
     settings: Settings,
+    max_backlog: u32,
     retention: Duration,
     horizon: Duration,
     unrouted: Duration,
@@ -33,7 +38,9 @@ impl<S: Receive> InboxBuilder<S> {
         Self {
             store,
             router,
+            feeds: Vec::new(),
             settings,
+            max_backlog: 100_000,
             retention: DAY * 7,
             horizon: DAY * 7,
             unrouted: DAY * 30,
@@ -67,6 +74,14 @@ impl<S: Receive> InboxBuilder<S> {
     /// 100.
     pub const fn max_crashes(mut self, crashes: u32) -> Self {
         self.settings.max_crashes = crashes;
+        self
+    }
+
+    /// The most rows that a handler of this program may have ready before nothing more is read from
+    /// the sources. What waits behind something of its key does not count. Default 100,000; 1,000 to
+    /// 10,000,000.
+    pub const fn max_backlog(mut self, rows: u32) -> Self {
+        self.max_backlog = rows;
         self
     }
 
@@ -123,12 +138,16 @@ impl<S: Receive> InboxBuilder<S> {
         within("redelivery_horizon", self.horizon, second * 60, years)?;
         within("retention", self.retention, self.horizon, years)?;
         within("unrouted_retention", self.unrouted, self.horizon, years)?;
+        within("max_backlog", self.max_backlog, 1_000, 10_000_000)?;
+        check_sources(&self.feeds)?;
         let Checked {
             handlers,
             subscriptions,
         } = self.router.check()?;
         Ok(Inbox::from_parts(Parts {
             store: self.store,
+            feeds: self.feeds,
+            max_backlog: self.max_backlog,
             handlers,
             subscriptions,
             settings: self.settings,
@@ -138,6 +157,32 @@ impl<S: Receive> InboxBuilder<S> {
             ids: self.ids,
         }))
     }
+}
+
+impl<S: Ingest> InboxBuilder<S> {
+    /// Reads `source` while the inbox runs; at most 64. Its name is that of its messages for ever.
+    pub fn source(mut self, source: impl Source) -> Self {
+        self.feeds.push(Feed::new(source));
+        self
+    }
+}
+
+/// Refuses too many sources, and two of one name.
+fn check_sources<S>(feeds: &[Feed<S>]) -> Result<()> {
+    if feeds.len() > SOURCES_MAX {
+        return Err(Error::invalid(format!(
+            "the inbox has {} sources; at most {SOURCES_MAX} are allowed",
+            feeds.len()
+        )));
+    }
+    let mut names: Vec<_> = feeds.iter().map(|feed| feed.source.name()).collect();
+    names.sort_unstable();
+    if let Some([name, _]) = names.array_windows().find(|[one, next]| one == next) {
+        return Err(Error::invalid(format!(
+            "two sources have the name {name}; messages are known by it, so it must be unique"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses a value outside of its bounds.
@@ -160,6 +205,7 @@ impl<S: fmt::Debug> fmt::Debug for InboxBuilder<S> {
         f.debug_struct("InboxBuilder")
             .field("store", &self.store)
             .field("router", &self.router)
+            .field("sources", &self.feeds)
             .field("settings", &self.settings)
             .field("retention", &self.retention)
             .field("redelivery_horizon", &self.horizon)

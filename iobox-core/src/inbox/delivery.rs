@@ -1,6 +1,9 @@
 //! The delivery: one arrival of a message, and what became of it.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     Error, Result,
@@ -12,6 +15,7 @@ use crate::{
 pub struct Delivery {
     message: Message,
     occurred_at: Option<SystemTime>,
+    age: Option<Duration>,
 }
 
 impl Delivery {
@@ -21,6 +25,7 @@ impl Delivery {
         Self {
             message,
             occurred_at: None,
+            age: None,
         }
     }
 
@@ -49,6 +54,13 @@ impl Delivery {
         self
     }
 
+    /// Sets for how long it was in its stream when it was read.
+    #[must_use]
+    pub const fn aged(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+
     /// The message.
     #[must_use]
     pub const fn message(&self) -> &Message {
@@ -59,6 +71,12 @@ impl Delivery {
     #[must_use]
     pub const fn event_time(&self) -> Option<SystemTime> {
         self.occurred_at
+    }
+
+    /// For how long it was in its stream when it was read, if its source said so.
+    #[must_use]
+    pub const fn age(&self) -> Option<Duration> {
+        self.age
     }
 
     /// Refuses a payload that is larger than the store takes.

@@ -11,15 +11,21 @@
 //! | `delivery.rs`, `subscription.rs` | what arrives, and who gets it |
 //! | `router.rs`, `policy.rs` | the handlers of this program and how each is run |
 //! | `attempt.rs` | one execution of a handler |
+//! | `feed.rs`, `right.rs`, `ingest.rs`, `intake.rs`, `backlog.rs` | reading a source of a broker |
 //! | `builder.rs`, `whole.rs`, `run.rs`, `handle.rs` | the inbox |
 
 mod attempt;
+mod backlog;
 mod builder;
 mod delivery;
+mod feed;
 mod handle;
+mod ingest;
+mod intake;
 mod name;
 mod pattern;
 mod policy;
+mod right;
 mod router;
 mod run;
 mod subscription;
@@ -29,7 +35,7 @@ pub use attempt::{Attempt, Attempted};
 pub use builder::InboxBuilder;
 pub use delivery::{Delivery, Received};
 pub use handle::InboxHandle;
-pub use name::{HandlerName, Source};
+pub use name::{HandlerName, SourceName};
 pub use pattern::TopicPattern;
 pub use policy::HandlerPolicy;
 pub use router::{RouteMut, Router};

@@ -7,7 +7,9 @@ use crate::{Error, Result};
 /// The longest name of a source or handler, in bytes.
 const NAME_MAX: usize = 100;
 /// What stands before the name of a handler in the name of its queue.
-const QUEUE: &str = "inbox/";
+const HANDLERS: &str = "inbox/";
+/// What stands before the name of a source in the name of its queue.
+const SOURCES: &str = "ingest/";
 
 /// Refuses a name that is empty, too long, or has a character outside of letters, digits, `-`, `_`,
 /// `.` and `/`.
@@ -31,34 +33,39 @@ fn check(what: &str, name: &str) -> Result<()> {
 ///
 /// 1 to 100 of `A-Z a-z 0-9 - _ . /`. The same id may come from two sources: these are two messages.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Source(Arc<str>);
+pub struct SourceName(Arc<str>);
 
-impl Source {
-    /// Checks `name` and makes a source of it.
+impl SourceName {
+    /// Checks `name` and makes the name of a source of it.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) when it breaks a bound.
     pub fn new(name: impl AsRef<str>) -> Result<Self> {
         check("source", name.as_ref())?;
-        Ok(Self(Arc::from(name.as_ref())))
+        Ok(Self(format!("{SOURCES}{}", name.as_ref()).into()))
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        self.0.strip_prefix(SOURCES).unwrap_or(&self.0)
+    }
+
+    /// The name of its queue.
+    pub(crate) fn queue_name(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Source({:?})", &*self.0)
+        write!(f, "SourceName({:?})", self.as_str())
     }
 }
 
@@ -75,13 +82,13 @@ impl HandlerName {
     /// [`Invalid`](crate::ErrorKind::Invalid) when it breaks a bound.
     pub fn new(name: impl AsRef<str>) -> Result<Self> {
         check("handler", name.as_ref())?;
-        Ok(Self(format!("{QUEUE}{}", name.as_ref()).into()))
+        Ok(Self(format!("{HANDLERS}{}", name.as_ref()).into()))
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.strip_prefix(QUEUE).unwrap_or(&self.0)
+        self.0.strip_prefix(HANDLERS).unwrap_or(&self.0)
     }
 
     /// The name of its queue.

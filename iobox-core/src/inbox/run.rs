@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep_until};
 
-use super::{HandlerName, Inbox};
+use super::{HandlerName, Inbox, feed::Reading};
 use crate::{
     ErrorKind, Result,
     driver::{Driver, HandleExecutor, Turn, clock},
@@ -16,6 +16,10 @@ use crate::{
 
 /// The pause between two tries to reach the store at start.
 const RETRY: Duration = Duration::from_secs(1);
+/// The most messages that are read of a source at once.
+const INGEST_BATCH: usize = 1_000;
+/// The most bytes that are read of a source at once.
+const INGEST_BYTES: usize = 8 * 1024 * 1024;
 /// How often to look for messages to forget.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 /// The most messages that are forgotten at once.
@@ -42,7 +46,7 @@ impl<S: Receive> Inbox<S> {
         let (stop, stopped) = Stopped::new();
         let mut background = JoinSet::new();
         background.spawn(forget(Arc::clone(&self.parts)));
-        let mut drivers = JoinSet::new();
+        let (mut drivers, mut readers) = (JoinSet::new(), JoinSet::new());
         for (name, queue) in queues {
             let turns = watch::Sender::new(Turn::first());
             let admin: Arc<dyn Admin> = Arc::new(queue.clone());
@@ -53,8 +57,12 @@ impl<S: Receive> Inbox<S> {
                 drivers.spawn(driver.run(stopped.clone().wait()));
             }
         }
+        for feed in &self.parts.feeds {
+            readers.spawn(feed.run(self.reading(), stopped.clone()));
+        }
         shutdown.await;
         stop.send_replace(true);
+        while readers.join_next().await.is_some() {}
         while drivers.join_next().await.is_some() {}
         Ok(())
     }
@@ -80,6 +88,21 @@ impl<S: Receive> Inbox<S> {
         Some(Driver::new(settings, store, Arc::new(executor), ids, turns))
     }
 
+    fn reading(&self) -> Reading<S> {
+        let parts = &self.parts;
+        let mut settings = parts.settings.clone();
+        settings.batch = INGEST_BATCH;
+        settings.max_buffered_bytes = settings.max_buffered_bytes.min(INGEST_BYTES);
+        Reading {
+            store: parts.store.clone(),
+            settings,
+            max_backlog: parts.max_backlog,
+            horizon: parts.horizon,
+            handlers: parts.handlers.keys().cloned().collect(),
+            ids: Arc::clone(&parts.ids),
+        }
+    }
+
     /// Waits for the store, registers, and opens the queue of each handler.
     async fn ready(&self) -> Result<Vec<(HandlerName, S)>> {
         loop {
@@ -96,6 +119,15 @@ impl<S: Receive> Inbox<S> {
 
     async fn open(&self) -> Result<Vec<(HandlerName, S)>> {
         self.subscribe().await?;
+        for feed in &self.parts.feeds {
+            match feed.source.probe().await {
+                Err(error) if error.is_retryable() => {
+                    let source = feed.source.name();
+                    tracing::warn!(%source, %error, "the source cannot be reached; it is waited for");
+                }
+                probed => probed?,
+            }
+        }
         let mut queues = Vec::new();
         for name in self.handlers() {
             let queue = self.parts.store.queue_of(name).await?;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::{
-    Delivery, HandlerName, InboxBuilder, Received, Router, Source, Subscription, router::Route,
+    Delivery, HandlerName, InboxBuilder, Received, Router, SourceName, Subscription, feed::Feed,
+    router::Route,
 };
 use crate::{Error, Result, dispatch::Settings, message::IdSource, store::Receive};
 
@@ -17,6 +18,8 @@ pub struct Inbox<S> {
 
 pub(super) struct Parts<S> {
     pub(super) store: S,
+    pub(super) feeds: Vec<Feed<S>>,
+    pub(super) max_backlog: u32,
     pub(super) handlers: BTreeMap<HandlerName, Route<S>>,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) settings: Settings,
@@ -66,7 +69,11 @@ impl<S: Receive> Inbox<S> {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for a delivery that breaks a bound, or more than
     /// [`BATCH_MAX`](Self::BATCH_MAX) of them: nothing was stored.
-    pub async fn receive(&self, source: &Source, deliveries: &[Delivery]) -> Result<Vec<Received>> {
+    pub async fn receive(
+        &self,
+        source: &SourceName,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<Received>> {
         Self::check(deliveries)?;
         self.parts.store.receive(source, deliveries).await
     }
@@ -79,7 +86,7 @@ impl<S: Receive> Inbox<S> {
     pub async fn receive_in(
         &self,
         tx: &mut S::Tx,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         Self::check(deliveries)?;

@@ -9,8 +9,10 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::MemorySource;
 use crate::{
     Result,
+    inbox::SourceName,
     message::Message,
     publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
 };
@@ -81,6 +83,12 @@ impl MemoryBroker {
                 message: message.clone(),
             })
             .collect()
+    }
+
+    /// Its log as the source `name` of an inbox.
+    #[must_use]
+    pub fn source(&self, name: SourceName) -> MemorySource {
+        MemorySource::new(name, self.clone())
     }
 
     /// How many messages the log holds.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{MemoryStore, inbox::Mark, row::Row};
 use crate::{
     Error, ErrorKind, Result,
-    inbox::{Delivery, Source},
+    inbox::{Delivery, SourceName},
     message::Draft,
     store::{Enqueue, Enqueued, Seq, Settled, Settlement},
 };
@@ -18,7 +18,7 @@ use crate::{
 pub struct MemoryTx {
     store: MemoryStore,
     rows: Vec<(Row, bool)>,
-    pub(super) deliveries: Vec<(Source, Delivery)>,
+    pub(super) deliveries: Vec<(SourceName, Delivery)>,
     pub(super) marks: Vec<Mark>,
     /// The row that a handler handled in this transaction, and the queue that it is of.
     pub(super) success: Option<(MemoryStore, Settlement)>,
@@ -49,10 +49,7 @@ impl MemoryTx {
         let now = self.store.now();
         let mut room = self.store.mailroom();
         if room.collides(&self.deliveries, &self.marks) {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                "another transaction stored the same message; run the transaction again",
-            ));
+            return Err(collided());
         }
         // The mailroom before the table of a queue before the table of the outbox.
         let mut handled = self
@@ -91,6 +88,14 @@ impl MemoryTx {
 
     /// Forgets the messages of this transaction.
     pub fn rollback(self) {}
+}
+
+/// What a transaction gets that stores what another one stored meanwhile.
+pub(super) fn collided() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "another transaction stored the same message; run the transaction again",
+    )
 }
 
 impl fmt::Debug for MemoryTx {

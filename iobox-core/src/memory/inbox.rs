@@ -11,17 +11,18 @@ use async_trait::async_trait;
 use super::{MemoryStore, MemoryTx, row::Row};
 use crate::{
     Error, ErrorKind, Result,
-    inbox::{Delivery, HandlerName, Received, Source, Subscription},
+    inbox::{Delivery, HandlerName, Received, SourceName, Subscription},
     message::{Message, MessageId, Origin},
     partition::Partition,
     queue::Queue,
+    source::Position,
     store::{Admitted, Receive, Seq, Settled, Settlement, Subscribe, Transact},
 };
 
 /// What a message is known by.
-pub(super) type Known = (Source, Origin, MessageId);
+pub(super) type Known = (SourceName, Origin, MessageId);
 /// What a mark without a message is known by.
-pub(super) type Mark = (Source, HandlerName, Origin, MessageId);
+pub(super) type Mark = (SourceName, HandlerName, Origin, MessageId);
 
 /// A message that was received.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ struct Arrival {
 pub(super) struct Mailroom {
     subscriptions: BTreeSet<Subscription>,
     queues: BTreeMap<HandlerName, MemoryStore>,
+    pub(super) sources: BTreeMap<SourceName, MemoryStore>,
+    pub(super) positions: BTreeMap<SourceName, Position>,
     arrivals: HashMap<Known, Arrival>,
     marks: HashMap<Mark, Duration>,
     next_seq: i64,
@@ -57,8 +60,8 @@ impl Mailroom {
     }
 
     /// Whether `tx` would store something that another transaction stored meanwhile.
-    pub(super) fn collides(&self, deliveries: &[(Source, Delivery)], marks: &[Mark]) -> bool {
-        let known = |(source, one): &(Source, Delivery)| {
+    pub(super) fn collides(&self, deliveries: &[(SourceName, Delivery)], marks: &[Mark]) -> bool {
+        let known = |(source, one): &(SourceName, Delivery)| {
             self.arrivals.contains_key(&known(source, one.message()))
         };
         deliveries.iter().any(known) || marks.iter().any(|mark| self.marks.contains_key(mark))
@@ -68,7 +71,7 @@ impl Mailroom {
     pub(super) fn store(
         &mut self,
         store: &MemoryStore,
-        deliveries: Vec<(Source, Delivery)>,
+        deliveries: Vec<(SourceName, Delivery)>,
         marks: Vec<Mark>,
     ) {
         let now = store.now();
@@ -92,7 +95,7 @@ impl Mailroom {
     }
 }
 
-fn known(source: &Source, message: &Message) -> Known {
+fn known(source: &SourceName, message: &Message) -> Known {
     (source.clone(), message.origin(), message.id().clone())
 }
 
@@ -110,7 +113,10 @@ impl Subscribe for MemoryStore {
     async fn subscribe(&self, subscriptions: &[Subscription]) -> Result<()> {
         let mut room = self.mailroom();
         for one in subscriptions {
-            let queue = || self.another(Queue::Inbox(one.handler.clone()));
+            let queue = || {
+                let queue = Queue::Inbox(one.handler.clone());
+                self.another(queue, self.shared.partitions)
+            };
             let name = one.handler.clone();
             room.queues.entry(name).or_insert_with(queue);
             room.subscriptions.insert(one.clone());
@@ -161,7 +167,7 @@ impl Subscribe for MemoryStore {
 
 #[async_trait]
 impl Receive for MemoryStore {
-    async fn receive(&self, source: &Source, deliveries: &[Delivery]) -> Result<Vec<Received>> {
+    async fn receive(&self, source: &SourceName, deliveries: &[Delivery]) -> Result<Vec<Received>> {
         loop {
             let mut tx = self.begin();
             let received = self.receive_in(&mut tx, source, deliveries).await?;
@@ -176,7 +182,7 @@ impl Receive for MemoryStore {
     async fn receive_in(
         &self,
         tx: &mut MemoryTx,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         for delivery in deliveries {
@@ -186,7 +192,8 @@ impl Receive for MemoryStore {
         let mut results = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let this = known(source, delivery.message());
-            let own = |(source, other): &(Source, Delivery)| known(source, other.message()) == this;
+            let own =
+                |(source, other): &(SourceName, Delivery)| known(source, other.message()) == this;
             if room.arrivals.contains_key(&this) || tx.deliveries.iter().any(own) {
                 results.push(Received::Duplicate);
                 continue;
@@ -265,7 +272,7 @@ impl Transact for MemoryStore {
     async fn admit(
         &self,
         tx: &mut MemoryTx,
-        source: &Source,
+        source: &SourceName,
         handler: &HandlerName,
         origin: Origin,
         id: &MessageId,

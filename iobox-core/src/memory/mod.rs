@@ -6,12 +6,15 @@ mod broker;
 mod clock;
 mod enqueue;
 mod inbox;
+mod ingest;
 mod lease;
 mod row;
+mod source;
 mod store;
 mod table;
 
 pub use broker::{MemoryBroker, Published};
 pub use clock::MemoryClock;
 pub use enqueue::MemoryTx;
+pub use source::MemorySource;
 pub use store::MemoryStore;

@@ -67,19 +67,19 @@ impl MemoryStore {
     }
 
     /// The store of another queue, with the same clock, origin and limits.
-    pub(super) fn another(&self, queue: Queue) -> Self {
+    pub(super) fn another(&self, queue: Queue, partitions: Partitions) -> Self {
         let shared = &self.shared;
         Self {
             shared: Arc::new(Shared {
                 origin: shared.origin,
-                partitions: shared.partitions,
+                partitions,
                 limits: shared.limits,
                 ids: Arc::clone(&shared.ids),
                 clock: shared.clock.clone(),
                 signal: Signal::new(),
                 mailroom: Mutex::default(),
                 queue,
-                table: Mutex::new(Table::new(shared.partitions)),
+                table: Mutex::new(Table::new(partitions)),
             }),
         }
     }

@@ -80,6 +80,11 @@ impl Table {
         self.rows.values()
     }
 
+    /// How many rows are pending or retrying.
+    pub(super) fn open_rows(&self) -> usize {
+        self.open.len()
+    }
+
     pub(super) fn get(&self, place: Place) -> Option<&Row> {
         self.rows.get(&place)
     }

@@ -23,7 +23,7 @@ pub(crate) async fn purge(
     loop {
         let (turned, owns_first) = {
             let turn = turns.borrow();
-            (turn.at, turn.owns_first)
+            (turn.at, turn.first.is_some())
         };
         let mut pause = EVERY;
         if owns_first {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Admin, Enqueue, Settled, Settlement};
 use crate::{
     Result,
-    inbox::{Delivery, HandlerName, Received, Source, Subscription},
+    inbox::{Delivery, HandlerName, Received, SourceName, Subscription},
     message::{MessageId, Origin},
 };
 
@@ -53,7 +53,7 @@ pub trait Receive: Subscribe {
     /// [`Invalid`](crate::ErrorKind::Invalid) for a delivery that breaks a bound: nothing was stored.
     /// After [`Unavailable`](crate::ErrorKind::Unavailable) the deliveries may be stored or not:
     /// repeat the call.
-    async fn receive(&self, source: &Source, deliveries: &[Delivery]) -> Result<Vec<Received>>;
+    async fn receive(&self, source: &SourceName, deliveries: &[Delivery]) -> Result<Vec<Received>>;
 
     /// Does the same in the caller's transaction: the messages are stored if and only if it commits.
     ///
@@ -65,7 +65,7 @@ pub trait Receive: Subscribe {
     async fn receive_in(
         &self,
         tx: &mut Self::Tx,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>>;
 
@@ -112,7 +112,7 @@ pub trait Transact: Receive {
     async fn admit(
         &self,
         tx: &mut Self::Tx,
-        source: &Source,
+        source: &SourceName,
         handler: &HandlerName,
         origin: Origin,
         id: &MessageId,

@@ -13,6 +13,7 @@ mod admin;
 mod enqueue;
 mod fetch;
 mod inbox;
+mod ingest;
 mod lease;
 mod settle;
 mod shared;
@@ -30,6 +31,7 @@ pub use admin::{
 pub use enqueue::{Enqueue, Enqueued};
 pub use fetch::{Aside, Body, FetchPartition, FetchRequest, Fetched, Pending, Revision, Seq};
 pub use inbox::{Admitted, Receive, Subscribe, Transact};
+pub use ingest::{Ingest, IngestRequest, Ingested};
 pub use lease::{
     AcquireRequest, Acquired, Epoch, Grant, InstanceId, ReleaseRequest, RenewRequest, Renewed,
 };

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
-    inbox::{Delivery, Received, Source},
+    inbox::{Delivery, Received, SourceName},
     queue::Queue,
     store::Receive,
 };
@@ -72,7 +72,7 @@ impl Inner {
     pub(crate) fn receive(
         &self,
         conn: &Connection,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>, Failure> {
         self.known(&Queue::Outbox)?;
@@ -88,7 +88,7 @@ impl Inner {
     fn store(
         &self,
         conn: &Connection,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>, Failure> {
         migrate::check(conn, &self.sql, self.config.partitions)?;
@@ -145,7 +145,7 @@ impl SqliteStore {
     pub fn receive_sync(
         &self,
         tx: &Transaction<'_>,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         Ok(self.inner.receive(tx, source, deliveries)?)
@@ -154,7 +154,7 @@ impl SqliteStore {
 
 #[async_trait]
 impl Receive for SqliteStore {
-    async fn receive(&self, source: &Source, deliveries: &[Delivery]) -> Result<Vec<Received>> {
+    async fn receive(&self, source: &SourceName, deliveries: &[Delivery]) -> Result<Vec<Received>> {
         let inner = Arc::clone(&self.inner);
         let (source, deliveries) = (source.clone(), deliveries.to_vec());
         let received = self.inner.relay.call(move |conn| {
@@ -173,7 +173,7 @@ impl Receive for SqliteStore {
     async fn receive_in(
         &self,
         tx: &mut SqliteTx,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         let inner = Arc::clone(&self.inner);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
-    inbox::{HandlerName, Source},
+    inbox::{HandlerName, SourceName},
     message::{MessageId, Origin},
     store::{Admitted, Change, Settled, Settlement, Transact, Verdict},
 };
@@ -48,7 +48,7 @@ impl Inner {
     fn admit(
         &self,
         conn: &Connection,
-        (source, handler): (&Source, &HandlerName),
+        (source, handler): (&SourceName, &HandlerName),
         (origin, id): (Origin, &MessageId),
     ) -> Result<Admitted, Failure> {
         let new = conn.prepare_cached(&self.inbox.admit)?.execute(params![
@@ -73,7 +73,7 @@ impl SqliteStore {
     pub fn admit_sync(
         &self,
         tx: &rusqlite::Transaction<'_>,
-        source: &Source,
+        source: &SourceName,
         handler: &HandlerName,
         origin: Origin,
         id: &MessageId,
@@ -106,7 +106,7 @@ impl Transact for SqliteStore {
     async fn admit(
         &self,
         tx: &mut SqliteTx,
-        source: &Source,
+        source: &SourceName,
         handler: &HandlerName,
         origin: Origin,
         id: &MessageId,

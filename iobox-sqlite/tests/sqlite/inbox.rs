@@ -10,7 +10,7 @@ use std::{
 use iobox_core::{
     Inbox, Router,
     handler::HandlerError,
-    inbox::{Delivery, HandlerName, Source},
+    inbox::{Delivery, HandlerName, SourceName},
     message::{Draft, Message, MessageId, Origin},
     queue::Queue,
     store::{Admin, Admitted, Receive, Subscribe},
@@ -79,7 +79,7 @@ async fn every_message_takes_effect_once_while_workers_are_killed() {
     for caller in 0..CALLERS {
         let store = SqliteStore::clone(&store);
         callers.push(tokio::spawn(async move {
-            let source = Source::new("shop").expect("a source");
+            let source = SourceName::new("shop").expect("a source");
             let mut new = 0;
             // Each caller delivers its share of the copies, all in another order.
             for copy in (caller..copies).step_by(CALLERS) {
@@ -163,7 +163,7 @@ async fn a_closure_commits_with_its_mark_and_what_it_enqueues() {
     let inbox = Inbox::builder(SqliteStore::clone(&store), router).build();
     let inbox = inbox.expect("an inbox");
     inbox.subscribe().await.expect("subscribe");
-    let source = Source::new("shop").expect("a source");
+    let source = SourceName::new("shop").expect("a source");
     let all: Vec<_> = (0..5).map(delivery).collect();
     // Inside of a transaction of the application's own.
     let (receiver, from) = (SqliteStore::clone(&store), source.clone());
@@ -188,7 +188,7 @@ async fn a_message_is_admitted_once() {
     let admit = async |commits: bool| {
         let admitting = SqliteStore::clone(&store);
         let written = store.write(move |tx| -> Result<Admitted, Failure> {
-            let source = Source::new("shop")?;
+            let source = SourceName::new("shop")?;
             let handler = HandlerName::new("mine")?;
             let id = MessageId::new("1")?;
             let admitted = admitting.admit_sync(tx, &source, &handler, Origin::FOREIGN, &id)?;

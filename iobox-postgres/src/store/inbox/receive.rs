@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use iobox_core::{
     Error, ErrorKind, Result,
-    inbox::{Delivery, Received, Source},
+    inbox::{Delivery, Received, SourceName},
     message::Message,
     queue::Queue,
     store::Receive,
@@ -93,7 +93,7 @@ impl PostgresStore {
     async fn store(
         &self,
         tx: &mut PgConnection,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         self.known(&Queue::Outbox)?;
@@ -117,7 +117,7 @@ impl PostgresStore {
     async fn store_chunk(
         &self,
         tx: &mut PgConnection,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
         table: &[Numbered],
     ) -> Result<Vec<Received>> {
@@ -190,7 +190,7 @@ impl PostgresStore {
     /// Receives in a transaction of our own.
     async fn receive_once(
         &self,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         let opened = self.handler_pool.begin().await;
@@ -206,7 +206,7 @@ impl PostgresStore {
 impl Receive for PostgresStore {
     /// Stores deliveries in a transaction of the store's own. When this future is dropped it goes on
     /// to its end all the same.
-    async fn receive(&self, source: &Source, deliveries: &[Delivery]) -> Result<Vec<Received>> {
+    async fn receive(&self, source: &SourceName, deliveries: &[Delivery]) -> Result<Vec<Received>> {
         let (this, source, deliveries) = (self.clone(), source.clone(), deliveries.to_vec());
         let running = tokio::spawn(async move {
             let mut tries = 1;
@@ -234,7 +234,7 @@ impl Receive for PostgresStore {
     async fn receive_in(
         &self,
         tx: &mut PgConnection,
-        source: &Source,
+        source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
         self.store(tx, source, deliveries).await

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
-    inbox::{HandlerName, Source},
+    inbox::{HandlerName, SourceName},
     message::{MessageId, Origin},
     store::{Admitted, Change, Settled, Settlement, Transact, Verdict},
 };
@@ -79,7 +79,7 @@ impl Transact for PostgresStore {
     async fn admit(
         &self,
         tx: &mut PgConnection,
-        source: &Source,
+        source: &SourceName,
         handler: &HandlerName,
         origin: Origin,
         id: &MessageId,

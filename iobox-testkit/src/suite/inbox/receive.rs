@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use iobox_core::{
     ErrorKind,
-    inbox::{Delivery, Received, Source},
+    inbox::{Delivery, Received, SourceName},
     message::{Draft, Headers, Limits, Message, MessageId, OrderingKey, Origin, Topic},
     store::{Admin, Body, Receive, Settled, Store, Subscribe, Transact},
 };
@@ -74,7 +74,7 @@ where
     let new = Received::New { handlers: 1 };
     let both = [of(Origin::FOREIGN), of(other)];
     assert_eq!(receive(store, &both).await, [new, new]);
-    let elsewhere = Source::new("elsewhere").expect("a source");
+    let elsewhere = SourceName::new("elsewhere").expect("a source");
     let received = store.receive(&elsewhere, &both).await.expect("receive");
     assert_eq!(received, [new, new]);
     assert_eq!(stats(store, "a").await.pending, 4);

@@ -12,7 +12,7 @@ use iobox_core::{
     dispatch::RetryPolicy,
     handler::{Handler, HandlerError},
     inbox::{
-        Delivery, HandlerName, HandlerPolicy, InboxHandle, Received, Source, Subscription,
+        Delivery, HandlerName, HandlerPolicy, InboxHandle, Received, SourceName, Subscription,
         TopicPattern,
     },
     message::{Draft, Message},
@@ -28,8 +28,8 @@ use crate::suite::support::{PATIENCE, TTL};
 
 /// The source of every delivery that a case does not say more about.
 #[must_use]
-pub fn source() -> Source {
-    Source::new("shop").expect("a source")
+pub fn source() -> SourceName {
+    SourceName::new("shop").expect("a source")
 }
 
 /// The name of a handler.

@@ -1,0 +1,54 @@
+//! The feed: a source of an inbox, and what reads it.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::{HandlerName, ingest::Ingester};
+use crate::{
+    dispatch::Settings, message::IdSource, queue::Queue, running::Stopped, source::Source,
+    store::Ingest,
+};
+
+/// What runs until it is told to stop.
+pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A source, with the code that reads it into a store of this kind.
+pub(super) struct Feed<S> {
+    pub(super) source: Arc<dyn Source>,
+    run: fn(Arc<dyn Source>, Reading<S>, Stopped) -> Running,
+}
+
+/// What the reading of every source of an inbox has in common.
+pub(super) struct Reading<S> {
+    pub(super) store: S,
+    pub(super) settings: Settings,
+    /// The most rows that a handler of this program may have to do.
+    pub(super) max_backlog: u32,
+    /// What is older than this when it is read may have been handled and forgotten.
+    pub(super) horizon: Duration,
+    pub(super) handlers: Vec<HandlerName>,
+    pub(super) ids: Arc<dyn IdSource>,
+}
+
+impl<S: Ingest> Feed<S> {
+    pub(super) fn new(source: impl Source) -> Self {
+        Self {
+            source: Arc::new(source),
+            run: |source, reading, stopped| Box::pin(Ingester::new(source, reading).run(stopped)),
+        }
+    }
+}
+
+impl<S> Feed<S> {
+    /// Reads the source until it is told to stop.
+    pub(super) fn run(&self, mut reading: Reading<S>, stopped: Stopped) -> Running {
+        reading.settings.queue = Queue::Ingest(self.source.name().clone());
+        reading.settings.rights_only = true;
+        (self.run)(Arc::clone(&self.source), reading, stopped)
+    }
+}
+
+impl<S> fmt::Debug for Feed<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
