@@ -19,6 +19,11 @@ pub(crate) const CUSTOMERS: [&str; 20] = [
     "hedy", "john", "karen", "ken", "leslie", "margaret", "niklaus", "radia", "sophie", "tony",
 ];
 
+/// The topic of orders.
+pub(crate) const PLACED: &str = "orders.placed";
+/// The topic of what is no order.
+const IMPORTED: &str = "orders.imported";
+
 /// An order: a row of the table `orders`, and the payload of its message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -102,7 +107,7 @@ impl Shop {
                 })
             })
             .await?;
-        let draft = Message::json("orders.placed", &order)?.key(customer);
+        let draft = Message::json(PLACED, &order)?.key(customer);
         self.outbox.enqueue(&mut tx, draft).await?;
 
         if card {
@@ -129,6 +134,15 @@ impl Shop {
             }
         }
         Ok(rolled_back)
+    }
+
+    /// Enqueues a message that is no order, as every shop does one day.
+    pub(crate) async fn import(&self) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        let draft = Message::json(IMPORTED, "see the fax of this morning")?;
+        self.outbox.enqueue(&mut tx, draft).await?;
+        tx.commit().await?;
+        Ok(())
     }
 }
 
