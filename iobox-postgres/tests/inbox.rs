@@ -56,6 +56,8 @@ struct Effect {
     schema: String,
     handler: &'static str,
     pause: Duration,
+    /// The only id that it is slow for, if there is one, and what it waits for after the pause.
+    slow: Option<(&'static str, watch::Receiver<bool>)>,
     started: watch::Sender<u32>,
 }
 
@@ -65,7 +67,15 @@ impl Effect {
             schema: schema.to_owned(),
             handler,
             pause,
+            slow: None,
             started: watch::Sender::new(0),
+        }
+    }
+
+    fn slow_for(self, id: &'static str, gate: watch::Receiver<bool>) -> Self {
+        Self {
+            slow: Some((id, gate)),
+            ..self
         }
     }
 }
@@ -85,7 +95,14 @@ impl TxHandler<PgConnection> for Effect {
     async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
         insert(tx, &self.schema, self.handler, message.id().as_str()).await;
         self.started.send_modify(|count| *count += 1);
-        tokio::time::sleep(self.pause).await;
+        match &self.slow {
+            None => tokio::time::sleep(self.pause).await,
+            Some((slow, gate)) if *slow == message.id().as_str() => {
+                tokio::time::sleep(self.pause).await;
+                gate.clone().wait_for(|open| *open).await?;
+            }
+            Some(_) => {}
+        }
         Ok(())
     }
 }
@@ -195,31 +212,31 @@ async fn a_reception_on_an_older_snapshot_is_a_conflict() {
 }
 
 /// A handler that runs for longer than three leases commits when nobody takes over. When somebody does,
-/// one set of effects commits, and other keys go on meanwhile.
+/// one set of effects commits. Other keys and other handlers go on meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_transactional_handler_commits_once() {
     for taken in [false, true] {
         let schema = Schema::new();
         let store = schema.migrated(1).await;
         effect_table(&schema).await;
+        let gate = watch::Sender::new(taken);
         let build = |pause: u64| {
-            let effect = Effect::new(&schema.0, "a", Duration::from_millis(pause));
+            let pause = Duration::from_millis(pause);
+            let effect = Effect::new(&schema.0, "a", pause).slow_for("slow", gate.subscribe());
             let started = effect.started.subscribe();
             let mut router = Router::new();
-            router.on_tx("slow", "a", effect);
-            router.on_tx("quick", "b", Effect::new(&schema.0, "b", Duration::ZERO));
+            router.on_tx("t", "a", effect);
+            router.on_tx("t", "b", Effect::new(&schema.0, "b", Duration::ZERO));
             let ttl = Duration::from_secs(1);
             let inbox = Inbox::builder(PostgresStore::clone(&store), router).time_to_live(ttl);
             (inbox.build().expect("an inbox"), started)
         };
         let (slow, mut started) = build(3_500);
         slow.subscribe().await.expect("subscribe");
-        receive(&*store, &[delivery("slow", "1", "k")]).await;
+        receive(&*store, &[delivery("t", "slow", "k")]).await;
         let first = slow.spawn();
-        started
-            .wait_for(|count| *count == 1)
-            .await
-            .expect("it runs");
+        let running = started.wait_for(|count| *count == 1).await;
+        assert_eq!(*running.expect("it runs"), 1);
         let second = if taken {
             // As if the first instance had lost its lease without noticing.
             let lost = format!(
@@ -233,15 +250,28 @@ async fn a_slow_transactional_handler_commits_once() {
         } else {
             None
         };
-        receive(&*store, &[delivery("quick", "2", "k")]).await;
+        let others = [delivery("t", "2", "l"), delivery("t", "3", "")];
+        receive(&*store, &others).await;
+        let deadline = Instant::now() + PATIENCE;
+        while effects(&schema.0, "id <> 'slow'").await != (4, 2) {
+            assert!(Instant::now() < deadline, "other keys are blocked");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if !taken {
+            let slow = effects(&schema.0, "id = 'slow' and handler = 'a'").await;
+            assert_eq!(slow, (0, 0), "the others did not wait for it");
+            gate.send_replace(true);
+        }
         first.wait_until_empty(PATIENCE).await.expect("all handled");
         // The first one has come to its end, too.
         first.drain().await.expect("a drain");
         if let Some(second) = second {
             second.drain().await.expect("a drain");
         }
-        assert_eq!(effects(&schema.0, "handler = 'a'").await, (1, 1));
-        assert_eq!(effects(&schema.0, "handler = 'b'").await, (1, 1));
+        for handler in HANDLERS {
+            let of = format!("handler = '{handler}'");
+            assert_eq!(effects(&schema.0, &of).await, (3, 3), "{handler}");
+        }
     }
 }
 
@@ -392,8 +422,8 @@ async fn deliver(store: Arc<PostgresStore>, caller: usize, ids: usize, copies: u
 /// handle them are killed again and again. `IOBOX_INBOX_IDS` and `IOBOX_INBOX_COPIES` set the size.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_takes_effect_once_while_workers_are_killed() {
-    let ids = read("IOBOX_INBOX_IDS", 200);
-    let copies = read("IOBOX_INBOX_COPIES", 16);
+    let ids = read("IOBOX_INBOX_IDS", 2_000);
+    let copies = read("IOBOX_INBOX_COPIES", 50);
     let schema = Schema::new();
     let store = schema.migrated(16).await;
     effect_table(&schema).await;
