@@ -34,6 +34,7 @@ use crate::support::{Schema, connection, number, run};
 
 const HANDLERS: [&str; 2] = ["a", "b"];
 const SCHEMA: &str = "IOBOX_POSTGRES_TEST_SCHEMA";
+const PAUSE: &str = "IOBOX_POSTGRES_TEST_PAUSE";
 
 async fn effect_table(schema: &Schema) {
     let sql = format!(
@@ -343,10 +344,10 @@ fn read(variable: &str, default: usize) -> usize {
     env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
-fn workers(store: &PostgresStore, schema: &str) -> Inbox<PostgresStore> {
+fn workers(store: &PostgresStore, schema: &str, pause: Duration) -> Inbox<PostgresStore> {
     let mut router = Router::new();
     for handler in HANDLERS {
-        let effect = Effect::new(schema, handler, Duration::from_millis(1));
+        let effect = Effect::new(schema, handler, pause);
         router.on_tx("orders.*", handler, effect);
     }
     Inbox::builder(store.clone(), router)
@@ -362,13 +363,14 @@ fn run_when_started_as_a_child() {
     };
     // Never dropped here: it is the schema of the one that started this.
     let schema = std::mem::ManuallyDrop::new(Schema(schema));
+    let pause = Duration::from_millis(u64::try_from(read(PAUSE, 1)).expect("a pause"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(async {
         let store = schema.store(schema.config()).await;
-        let running = workers(&store, &schema.0);
+        let running = workers(&store, &schema.0, pause);
         running.run(std::future::pending()).await.expect("a run");
     });
 }
@@ -377,13 +379,22 @@ fn run_when_started_as_a_child() {
 struct Process(Child);
 
 impl Process {
-    fn start(schema: &str) -> Self {
+    /// Starts one whose handlers take so many milliseconds.
+    fn start(schema: &str, pause: u32) -> Self {
         let child = Command::new(env::current_exe().expect("this program"))
             .args(["--exact", "run_when_started_as_a_child"])
             .env(SCHEMA, schema)
+            .env(PAUSE, pause.to_string())
             .stdout(Stdio::null())
             .spawn();
         Self(child.expect("a child"))
+    }
+
+    /// Sends it a signal.
+    fn signal(&self, name: &str) {
+        let process = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status();
+        assert!(sent.expect("the program kill").success());
     }
 }
 
@@ -392,6 +403,46 @@ impl Drop for Process {
         self.0.kill().expect("a kill");
         self.0.wait().expect("an end");
     }
+}
+
+/// A process that is stopped in the middle of its handlers for longer than three leases, and goes on when
+/// another instance has handled their messages, commits nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_stopped_commits_nothing_when_it_goes_on() {
+    let schema = Schema::new();
+    let store = schema.migrated(16).await;
+    effect_table(&schema).await;
+    let heir = workers(&store, &schema.0, Duration::ZERO);
+    heir.subscribe().await.expect("subscribe");
+    let two = ["k", "l"].map(|key| delivery("orders.created", key, key));
+    receive(&*store, &two).await;
+    let working = format!(
+        "select count(*) from pg_stat_activity
+         where state = 'idle in transaction' and query like '%\"{}\".effect%'",
+        schema.0
+    );
+    let mut person = connection().await;
+    let deadline = Instant::now() + PATIENCE;
+    let old = Process::start(&schema.0, 3_500);
+    while number(&mut person, working.clone()).await < 4 {
+        assert!(Instant::now() < deadline, "it handles nothing");
+    }
+    old.signal("STOP");
+    let handle = heir.spawn();
+    handle.wait_until_empty(PATIENCE).await.expect("handled");
+    assert_eq!(effects(&schema.0, "true").await, (4, 2));
+    assert_eq!(
+        number(&mut person, working.clone()).await,
+        4,
+        "it is stopped"
+    );
+    old.signal("CONT");
+    let deadline = Instant::now() + PATIENCE;
+    while number(&mut person, working.clone()).await > 0 {
+        assert!(Instant::now() < deadline, "it does not go on");
+    }
+    assert_eq!(effects(&schema.0, "true").await, (4, 2));
+    handle.drain().await.expect("a drain");
 }
 
 /// Receives every id the caller's share of `copies` times, in batches; returns how many were new.
@@ -427,7 +478,7 @@ async fn every_message_takes_effect_once_while_workers_are_killed() {
     let schema = Schema::new();
     let store = schema.migrated(16).await;
     effect_table(&schema).await;
-    workers(&store, &schema.0)
+    workers(&store, &schema.0, Duration::ZERO)
         .subscribe()
         .await
         .expect("subscribe");
@@ -439,7 +490,7 @@ async fn every_message_takes_effect_once_while_workers_are_killed() {
     let deadline = Instant::now() + PATIENCE * 20;
     let (mut seen, mut rounds) = (0, 0);
     while seen < wanted {
-        let processes = [0, 1].map(|_| Process::start(&schema.0));
+        let processes = [0, 1].map(|_| Process::start(&schema.0, 1));
         let until = (seen + step).min(wanted);
         while seen < until {
             assert!(Instant::now() < deadline, "{seen} of {wanted}");

@@ -191,7 +191,6 @@ async fn a_closure_commits_with_its_mark_and_what_it_enqueues() {
 async fn a_slow_plain_handler_runs_once_for_each_owner() {
     const EPOCH: &str = "SELECT epoch FROM iobox_partition p JOIN iobox_inbox i \
         ON i.partition & 255 = p.partition WHERE p.queue = 'inbox/a'";
-    let lose = "UPDATE iobox_partition SET owner = NULL WHERE queue = 'inbox/a'";
     for taken in [false, true] {
         let (file, store) = migrated().await;
         let calls = watch::Sender::new(0_i64);
@@ -217,11 +216,11 @@ async fn a_slow_plain_handler_runs_once_for_each_owner() {
         let mut started = calls.subscribe();
         started.wait_for(|count| *count == 1).await.expect("a call");
         let before = file.number(EPOCH);
-        let second = taken.then(|| build().spawn());
         if taken {
-            // As if the first instance had lost its lease without noticing.
-            file.edit(lose);
+            // As if the first instance had not renewed for a lease, and somebody had noticed.
+            file.edit("DELETE FROM iobox_instance WHERE queue = 'inbox/a'");
         }
+        let second = taken.then(|| build().spawn());
         first.wait_until_empty(PATIENCE).await.expect("handled");
         first.drain().await.expect("a drain");
         if let Some(second) = second {
