@@ -1,4 +1,4 @@
-//! The inbox: effects happen once, whatever dies, and whoever lost his lease cannot commit them.
+//! The inbox: whoever lost his lease cannot commit, and who is slow keeps nobody else waiting.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,19 +7,10 @@
 
 mod support;
 
-use std::{
-    env,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use iobox_core::{
     ErrorKind, Inbox, Router,
-    handler::{HandlerError, TxHandler},
-    inbox::{Delivery, SourceName},
-    message::{Draft, Message},
     store::{Receive, Settled, Subscribe, Transact},
 };
 use iobox_postgres::PostgresStore;
@@ -27,86 +18,14 @@ use iobox_testkit::suite::{
     inbox::support::{Worker, delivery, inbox, name, quick, receive, source, stats, subscribe},
     support::PATIENCE,
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::Connection;
 use tokio::sync::watch;
 
-use crate::support::{Schema, connection, number, run};
-
-const HANDLERS: [&str; 2] = ["a", "b"];
-const SCHEMA: &str = "IOBOX_POSTGRES_TEST_SCHEMA";
-const PAUSE: &str = "IOBOX_POSTGRES_TEST_PAUSE";
-
-async fn effect_table(schema: &Schema) {
-    let sql = format!(
-        "create table \"{}\".effect (handler text, id text)",
-        schema.0
-    );
-    run(&mut connection().await, sql).await;
-}
-
-async fn effects(schema: &str, condition: &str) -> (i64, i64) {
-    let mut person = connection().await;
-    let from = format!("from \"{schema}\".effect where {condition}");
-    let all = number(&mut person, format!("select count(*) {from}")).await;
-    let distinct = format!("select count(distinct id) {from}");
-    (all, number(&mut person, distinct).await)
-}
-
-/// Writes one row, and takes its time.
-struct Effect {
-    schema: String,
-    handler: &'static str,
-    pause: Duration,
-    /// The only id that it is slow for, if there is one, and what it waits for after the pause.
-    slow: Option<(&'static str, watch::Receiver<bool>)>,
-    started: watch::Sender<u32>,
-}
-
-impl Effect {
-    fn new(schema: &str, handler: &'static str, pause: Duration) -> Self {
-        Self {
-            schema: schema.to_owned(),
-            handler,
-            pause,
-            slow: None,
-            started: watch::Sender::new(0),
-        }
-    }
-
-    fn slow_for(self, id: &'static str, gate: watch::Receiver<bool>) -> Self {
-        Self {
-            slow: Some((id, gate)),
-            ..self
-        }
-    }
-}
-
-async fn insert(tx: &mut PgConnection, schema: &str, handler: &str, id: &str) {
-    let sql = format!("insert into \"{schema}\".effect values ($1, $2)");
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(handler)
-        .bind(id)
-        .execute(tx)
-        .await
-        .expect("an effect");
-}
-
-#[async_trait]
-impl TxHandler<PgConnection> for Effect {
-    async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
-        insert(tx, &self.schema, self.handler, message.id().as_str()).await;
-        self.started.send_modify(|count| *count += 1);
-        match &self.slow {
-            None => tokio::time::sleep(self.pause).await,
-            Some((slow, gate)) if *slow == message.id().as_str() => {
-                tokio::time::sleep(self.pause).await;
-                gate.clone().wait_for(|open| *open).await?;
-            }
-            Some(_) => {}
-        }
-        Ok(())
-    }
-}
+use crate::support::{
+    Schema, connection,
+    effect::{Effect, HANDLERS, effect_table, effects, insert},
+    number, run,
+};
 
 /// The levels of a transaction that a caller of `mark` may bring.
 const LEVELS: [&str; 2] = [
@@ -338,190 +257,4 @@ async fn waiting_for_a_connection_is_no_attempt() {
     let wanted = i64::try_from(MESSAGES).expect("small");
     assert_eq!(effects(&schema.0, "true").await, (wanted, wanted));
     assert_eq!(stats(&*store, "a").await.dead, 0);
-}
-
-fn read(variable: &str, default: usize) -> usize {
-    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
-}
-
-fn workers(store: &PostgresStore, schema: &str, pause: Duration) -> Inbox<PostgresStore> {
-    let mut router = Router::new();
-    for handler in HANDLERS {
-        let effect = Effect::new(schema, handler, pause);
-        router.on_tx("orders.*", handler, effect);
-    }
-    Inbox::builder(store.clone(), router)
-        .time_to_live(Duration::from_secs(1))
-        .build()
-        .expect("an inbox")
-}
-
-#[test]
-fn run_when_started_as_a_child() {
-    let Ok(schema) = env::var(SCHEMA) else {
-        return;
-    };
-    // Never dropped here: it is the schema of the one that started this.
-    let schema = std::mem::ManuallyDrop::new(Schema(schema));
-    let pause = Duration::from_millis(u64::try_from(read(PAUSE, 1)).expect("a pause"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let store = schema.store(schema.config()).await;
-        let running = workers(&store, &schema.0, pause);
-        running.run(std::future::pending()).await.expect("a run");
-    });
-}
-
-/// A worker in a process of its own; killed when it is dropped.
-struct Process(Child);
-
-impl Process {
-    /// Starts one whose handlers take so many milliseconds.
-    fn start(schema: &str, pause: u32) -> Self {
-        let child = Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", "run_when_started_as_a_child"])
-            .env(SCHEMA, schema)
-            .env(PAUSE, pause.to_string())
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("a child"))
-    }
-
-    /// Sends it a signal.
-    fn signal(&self, name: &str) {
-        let process = self.0.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &process]).status();
-        assert!(sent.expect("the program kill").success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().expect("a kill");
-        self.0.wait().expect("an end");
-    }
-}
-
-/// A process that is stopped in the middle of its handlers for longer than three leases, and goes on when
-/// another instance has handled their messages, commits nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_was_stopped_commits_nothing_when_it_goes_on() {
-    let schema = Schema::new();
-    let store = schema.migrated(16).await;
-    effect_table(&schema).await;
-    let heir = workers(&store, &schema.0, Duration::ZERO);
-    heir.subscribe().await.expect("subscribe");
-    let two = ["k", "l"].map(|key| delivery("orders.created", key, key));
-    receive(&*store, &two).await;
-    let working = format!(
-        "select count(*) from pg_stat_activity
-         where state = 'idle in transaction' and query like '%\"{}\".effect%'",
-        schema.0
-    );
-    let mut person = connection().await;
-    let deadline = Instant::now() + PATIENCE;
-    let old = Process::start(&schema.0, 3_500);
-    while number(&mut person, working.clone()).await < 4 {
-        assert!(Instant::now() < deadline, "it handles nothing");
-    }
-    old.signal("STOP");
-    let handle = heir.spawn();
-    handle.wait_until_empty(PATIENCE).await.expect("handled");
-    assert_eq!(effects(&schema.0, "true").await, (4, 2));
-    assert_eq!(
-        number(&mut person, working.clone()).await,
-        4,
-        "it is stopped"
-    );
-    old.signal("CONT");
-    let deadline = Instant::now() + PATIENCE;
-    while number(&mut person, working.clone()).await > 0 {
-        assert!(Instant::now() < deadline, "it does not go on");
-    }
-    assert_eq!(effects(&schema.0, "true").await, (4, 2));
-    handle.drain().await.expect("a drain");
-}
-
-/// Receives every id the caller's share of `copies` times, in batches; returns how many were new.
-async fn deliver(store: Arc<PostgresStore>, caller: usize, ids: usize, copies: usize) -> usize {
-    const CALLERS: usize = 8;
-    let from = SourceName::new("shop").expect("a source");
-    let mut new = 0;
-    for copy in (caller..copies).step_by(CALLERS) {
-        for first in (0..ids).step_by(10) {
-            let all: Vec<_> = (first..ids.min(first + 10))
-                .map(|n| (n + copy * 37) % ids)
-                .map(|id| Draft::new("orders.created", "x").id(id).key(id % 20))
-                .map(|draft| Delivery::foreign(&draft).expect("a delivery"))
-                .collect();
-            let received = loop {
-                match store.receive(&from, &all).await {
-                    Ok(received) => break received,
-                    Err(error) => assert!(error.is_retryable(), "{error}"),
-                }
-            };
-            new += received.iter().filter(|one| !one.is_duplicate()).count();
-        }
-    }
-    new
-}
-
-/// Messages that arrive many times at once take effect once for each handler, while the processes that
-/// handle them are killed again and again. `IOBOX_INBOX_IDS` and `IOBOX_INBOX_COPIES` set the size.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_message_takes_effect_once_while_workers_are_killed() {
-    let ids = read("IOBOX_INBOX_IDS", 2_000);
-    let copies = read("IOBOX_INBOX_COPIES", 50);
-    let schema = Schema::new();
-    let store = schema.migrated(16).await;
-    effect_table(&schema).await;
-    workers(&store, &schema.0, Duration::ZERO)
-        .subscribe()
-        .await
-        .expect("subscribe");
-    let callers: Vec<_> = (0..8)
-        .map(|caller| tokio::spawn(deliver(Arc::clone(&store), caller, ids, copies)))
-        .collect();
-    let wanted = i64::try_from(ids * HANDLERS.len()).expect("small");
-    let step = (wanted / 5).max(1);
-    let deadline = Instant::now() + PATIENCE * 20;
-    let (mut seen, mut rounds) = (0, 0);
-    while seen < wanted {
-        let processes = [0, 1].map(|_| Process::start(&schema.0, 1));
-        let until = (seen + step).min(wanted);
-        while seen < until {
-            assert!(Instant::now() < deadline, "{seen} of {wanted}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            seen = effects(&schema.0, "true").await.0;
-        }
-        drop(processes);
-        rounds += 1;
-    }
-    assert!(rounds >= 2, "{rounds} rounds of kills");
-    let mut new = 0;
-    for caller in callers {
-        new += caller.await.expect("no panic");
-    }
-    assert_eq!(new, ids, "each message was new once");
-    let last = inbox(&*store, {
-        let mut router = Router::new();
-        for handler in HANDLERS {
-            let effect = Effect::new(&schema.0, handler, Duration::ZERO);
-            router.on_tx("orders.*", handler, effect);
-        }
-        router
-    });
-    let last = last.spawn();
-    last.wait_until_empty(PATIENCE)
-        .await
-        .expect("nothing is left");
-    last.drain().await.expect("a drain");
-    let ids = i64::try_from(ids).expect("small");
-    for handler in HANDLERS {
-        let found = effects(&schema.0, &format!("handler = '{handler}'")).await;
-        assert_eq!(found, (ids, ids), "{handler}");
-    }
 }
