@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::{interval, sleep},
 };
 
@@ -91,8 +92,12 @@ fn shutdown() -> Result<impl Future<Output = ()> + Send> {
 
 /// The shop's process.
 pub(crate) async fn run() -> Result<()> {
-    println!("An order service with its outbox in one SQLite file, and a warehouse with its inbox in");
-    println!("another. The relay is a process of its own, so is the warehouse, and the broker is a");
+    println!(
+        "An order service with its outbox in one SQLite file, and a warehouse with its inbox in"
+    );
+    println!(
+        "another. The relay is a process of its own, so is the warehouse, and the broker is a"
+    );
     println!("file that is synced before a message counts as published.\n");
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let folder = folder.path();
@@ -101,22 +106,26 @@ pub(crate) async fn run() -> Result<()> {
     let mut first = spawn(RELAY, folder)?;
     let mut stock = spawn(WAREHOUSE, folder)?;
 
-    // The shop goes on selling, whatever happens to the relay.
+    // The shop goes on selling, whatever happens to the others, but keeps some orders for after that.
+    let (go_on, gate) = watch::channel(false);
     let selling = tokio::spawn(async move {
         shop.import().await?;
-        shop.place_all().await
+        shop.place_all(gate).await
     });
 
     let half = usize::try_from(ORDERS)? * 9 / 20;
-    wait_for(&mut stock, || Ok(warehouse::reserved(folder)? >= half / 2)).await?;
-    let reserved_before = murder(&mut stock).await.and(warehouse::reserved(folder))?;
-    let mut stock = spawn(WAREHOUSE, folder)?;
     wait_for(&mut first, || Ok(read(folder)?.len() >= half)).await?;
     murder(&mut first).await?;
     let killed = Instant::now();
     let before = read(folder)?.len();
-
     let mut second = spawn(RELAY, folder)?;
+
+    wait_for(&mut stock, || Ok(warehouse::reserved(folder)? >= half / 2)).await?;
+    murder(&mut stock).await?;
+    let reserved_before = warehouse::reserved(folder)?;
+    let mut stock = spawn(WAREHOUSE, folder)?;
+
+    go_on.send_replace(true);
     wait_for(&mut second, || Ok(read(folder)?.len() > before)).await?;
     let taken_over = killed.elapsed();
     let rolled_back = selling.await?.context("the shop failed")?;
@@ -158,7 +167,9 @@ pub(crate) async fn run() -> Result<()> {
         "  taken over           by the second relay, after {:.1} s; stopped by SIGTERM, drained",
         taken_over.as_secs_f64()
     );
-    println!("  killed               the first warehouse, by SIGKILL, after {reserved_before} reservations");
+    println!(
+        "  killed               the first warehouse, by SIGKILL, after {reserved_before} reservations"
+    );
     println!("  published    {:>5}  messages\n", arrived.len());
     checked_lines(&report);
     println!(
@@ -208,6 +219,7 @@ async fn wait_for(process: &mut Child, wanted: impl Fn() -> Result<bool>) -> Res
         }
         again.tick().await;
     }
+    Ok(())
 }
 
 /// The published orders, in the order of the file; a line that is not whole does not count.

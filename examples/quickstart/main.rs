@@ -22,7 +22,10 @@ use std::{env, path::Path, process::ExitCode, time::Duration, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use iobox::{Relay, inbox::SourceName, memory::MemoryBroker};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     check::{Report, check},
@@ -62,7 +65,9 @@ async fn in_time(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Shop, outbox, relay and broker in one process.
 async fn plain() -> Result<()> {
-    println!("An order service with its outbox in one SQLite file, a broker in memory, and a warehouse");
+    println!(
+        "An order service with its outbox in one SQLite file, a broker in memory, and a warehouse"
+    );
     println!("with its inbox in another SQLite file.\n");
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let shop = Shop::open(folder.path()).await?;
@@ -76,7 +81,7 @@ async fn plain() -> Result<()> {
 
     let start = Instant::now();
     shop.import().await?;
-    let rolled_back = shop.place_all().await?;
+    let rolled_back = shop.place_all(watch::channel(true).1).await?;
     let placed = start.elapsed();
     let messages = usize::try_from(ORDERS)? - rolled_back.len();
     broker.wait_for(messages + 1).await;

@@ -9,6 +9,7 @@ use iobox::{
     sqlite::{Config, Failure, SqliteStore, rusqlite::Connection},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// How many orders are placed.
 pub(crate) const ORDERS: u32 = 500;
@@ -120,11 +121,15 @@ impl Shop {
     }
 
     /// Places [`ORDERS`] orders, one after the other; one card in ten is declined. Returns the ids
-    /// of those that were rolled back.
-    pub(crate) async fn place_all(&self) -> Result<Vec<u32>> {
+    /// of those that were rolled back. The last quarter waits until `gate` is open.
+    pub(crate) async fn place_all(&self, mut gate: watch::Receiver<bool>) -> Result<Vec<u32>> {
         let mut random = fastrand::Rng::with_seed(1843);
         let mut rolled_back = Vec::new();
         for id in 1..=ORDERS {
+            if id == ORDERS * 3 / 4 {
+                // An error says that it is open for ever.
+                let _ = gate.wait_for(|open| *open).await;
+            }
             let customer = CUSTOMERS[random.usize(..CUSTOMERS.len())];
             let cents = random.u32(500..50_000);
             let placed = self.place(id, customer, cents, id % 10 != 0).await;

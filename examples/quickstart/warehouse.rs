@@ -100,7 +100,8 @@ pub(crate) struct Handled {
 /// How many reservations there are, read past the store.
 pub(crate) fn reserved(folder: &Path) -> Result<usize> {
     let conn = Connection::open(folder.join("warehouse.db"))?;
-    Ok(conn.query_row("SELECT count(*) FROM reserved", [], |row| row.get(0))?)
+    let count: u32 = conn.query_row("SELECT count(*) FROM reserved", [], |row| row.get(0))?;
+    Ok(usize::try_from(count)?)
 }
 
 /// Compares the reservations with the orders, and looks at what failed.
