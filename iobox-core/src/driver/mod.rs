@@ -6,6 +6,7 @@
 mod calls;
 mod executor;
 mod handle;
+mod observe;
 mod publish;
 mod telemetry;
 mod turn;

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use super::{
     Delivery, HandlerName, InboxBuilder, Received, Router, Source, Subscription, router::Route,
 };
-use crate::{Error, Result, dispatch::Settings, message::IdSource, store::Receive};
+use crate::{
+    Error, Result, dispatch::Settings, message::IdSource, observer::Observer, store::Receive,
+};
 
 /// Stores deliveries once and has them handled. Clones are the same inbox.
 ///
@@ -24,6 +26,7 @@ pub(super) struct Parts<S> {
     pub(super) horizon: Duration,
     pub(super) unrouted: Duration,
     pub(super) ids: Arc<dyn IdSource>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl<S: Receive> Inbox<S> {

@@ -2,9 +2,10 @@
 //!
 //! A store that implements [`Transact`](iobox_core::store::Transact) calls
 //! [`inbox_suite!`](crate::inbox_suite) with the [harness](super::Harness) of its store suite. Cases
-//! of [`handle`] run inboxes, the others call the store.
+//! of [`handle`] and [`observe`] run inboxes, the others call the store.
 
 pub mod handle;
+pub mod observe;
 pub mod receive;
 pub mod subscribe;
 pub mod support;
@@ -59,6 +60,9 @@ macro_rules! inbox_suite {
                 a_handler_commits_with_what_it_enqueues
                 a_replayed_dead_letter_is_handled
                 a_slow_handler_outlasts_its_lease
+            }
+            observe {
+                an_observer_hears_of_failures
             }
         }
     };
