@@ -4,6 +4,7 @@
 //! replies come back to the machine as inputs. Dropping the driver's future aborts all of them.
 
 mod calls;
+mod contain;
 mod executor;
 mod handle;
 mod observe;
@@ -12,6 +13,7 @@ mod telemetry;
 mod turn;
 mod wake;
 
+pub(crate) use contain::{Run, contained};
 pub(crate) use handle::HandleExecutor;
 pub(crate) use publish::PublishExecutor;
 pub(crate) use turn::{Driver, Turn, clock};

@@ -10,7 +10,7 @@
 //! | `name.rs`, `pattern.rs` | names of sources and handlers, patterns of topics |
 //! | `delivery.rs`, `subscription.rs` | what arrives, and who gets it |
 //! | `router.rs`, `policy.rs` | the handlers of this program and how each is run |
-//! | `attempt.rs` | one execution of a handler |
+//! | `attempt.rs`, `rehearse.rs` | one execution of a handler, and one that is rolled back |
 //! | `builder.rs`, `whole.rs`, `run.rs`, `handle.rs` | the inbox |
 
 mod attempt;
@@ -20,6 +20,7 @@ mod handle;
 mod name;
 mod pattern;
 mod policy;
+mod rehearse;
 mod router;
 mod run;
 mod subscription;
@@ -32,6 +33,7 @@ pub use handle::InboxHandle;
 pub use name::{HandlerName, Source};
 pub use pattern::TopicPattern;
 pub use policy::HandlerPolicy;
+pub use rehearse::Rehearsed;
 pub use router::{RouteMut, Router};
 pub use subscription::Subscription;
 pub use whole::Inbox;

@@ -2,11 +2,12 @@
 //!
 //! A store that implements [`Transact`](iobox_core::store::Transact) calls
 //! [`inbox_suite!`](crate::inbox_suite) with the [harness](super::Harness) of its store suite. Cases
-//! of [`handle`] and [`observe`] run inboxes, the others call the store.
+//! of [`handle`], [`observe`] and [`rehearse`] run inboxes, the others call the store.
 
 pub mod handle;
 pub mod observe;
 pub mod receive;
+pub mod rehearse;
 pub mod subscribe;
 pub mod support;
 pub mod transact;
@@ -63,6 +64,11 @@ macro_rules! inbox_suite {
             }
             observe {
                 an_observer_hears_of_failures
+            }
+            rehearse {
+                a_rehearsal_changes_nothing
+                a_rehearsal_says_how_the_handler_ended
+                what_cannot_be_rolled_back_is_not_rehearsed
             }
         }
     };
