@@ -9,6 +9,7 @@ mod enqueue;
 mod fetch;
 mod inbox;
 mod lease;
+mod move_in;
 mod names;
 #[cfg(test)]
 mod plan;
@@ -25,6 +26,7 @@ pub(crate) use enqueue::EnqueueSql;
 pub(crate) use fetch::FetchSql;
 pub(crate) use inbox::InboxSql;
 pub(crate) use lease::LeaseSql;
+pub(crate) use move_in::MoveSql;
 pub(crate) use names::{Names, Shelf};
 pub(crate) use settle::SettleSql;
 pub(crate) use waiting::WaitingSql;

@@ -5,7 +5,9 @@
     reason = "each test crate uses a part of it"
 )]
 
+mod ancestor;
 mod fixture;
 pub(crate) mod given;
 
+pub(crate) use ancestor::Ancestor;
 pub(crate) use fixture::*;
