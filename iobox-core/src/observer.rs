@@ -28,7 +28,8 @@ use crate::{
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// A message failed, or nobody knows its outcome, and it will run again.
+    /// A message failed, could not be taken at the moment, or has an outcome that nobody knows; it will
+    /// run again.
     fn on_retry(&self, _message: &Observed<'_>) {}
 
     /// A message is dead.

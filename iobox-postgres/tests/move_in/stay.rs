@@ -141,8 +141,15 @@ async fn options_are_checked() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{text}: {error}");
         assert!(error.to_string().contains(text), "{error}");
     }
-    // One of the two tables is enough.
+    // The tables of an old version of go-iobox have fewer columns.
     let mut theirs = Ancestor::new(&schema).await;
+    theirs
+        .run("alter table {s}.__inbox_table drop column attempt")
+        .await;
+    let error = store.move_in(&options()).await.expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("its own migrations"), "{error}");
+    // One of the two tables is enough.
     theirs.run("drop table {s}.__inbox_table").await;
     let report = store.move_in(&theirs.options()).await.expect("a move");
     assert!(report.outbox.is_some() && report.inbox.is_none());

@@ -247,3 +247,27 @@ async fn a_closure_is_rehearsed_and_rolled_back() {
     let stats = queue.stats(&Queue::Inbox(handler)).await.expect("stats");
     assert_eq!((stats.pending, stats.retrying, stats.dead), (3, 0, 0));
 }
+
+/// The date of an event is kept to the microsecond, in UTC, also one before 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_date_is_kept_as_it_was_given() {
+    let (file, store) = migrated().await;
+    let span = Duration::from_micros(981_173_106_789_012);
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let all = [
+        delivery(1).occurred_at(epoch + span),
+        delivery(2).occurred_at(epoch - span),
+        delivery(3),
+    ];
+    let source = Source::new("shop").expect("a source");
+    store.receive(&source, &all).await.expect("receive");
+    for (id, date) in [
+        (1, "= 981173106789012"),
+        (2, "= -981173106789012"),
+        (3, "IS NULL"),
+    ] {
+        let sql =
+            format!("SELECT count(*) FROM iobox_received WHERE id = '{id}' AND occurred_at {date}");
+        assert_eq!(file.number(&sql), 1, "{id}");
+    }
+}

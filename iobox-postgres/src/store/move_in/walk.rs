@@ -21,6 +21,14 @@ const TRIES_MAX: usize = 10;
 const IDLE_MAX: usize = 10;
 
 pub(super) fn failed(source: sqlx::Error) -> Error {
+    let code = source
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    if code.is_some_and(|code| code == "42703") {
+        return Error::invalid(
+            "a column of go-iobox's tables is not there; let its own migrations run first",
+        );
+    }
     from_sqlx("moving rows in", source)
 }
 

@@ -27,6 +27,8 @@ macro_rules! inbox_suite {
                 a_delivery_that_breaks_a_bound_stores_nothing
                 a_reception_in_a_transaction_follows_it
                 a_message_is_known_for_its_horizon
+                an_event_date_orders_and_removes_nothing
+                ids_of_any_producer_are_known
                 a_message_with_rows_is_not_forgotten
                 the_content_of_a_message_comes_back
             }
