@@ -172,7 +172,7 @@ async fn an_event_date_is_kept_as_it_was_given() {
     receive(&*store, &all).await;
     for (id, date) in [
         ("after", "= '2001-02-03 04:05:06.789012+00'"),
-        ("before", "= '1938-11-27 19:54:53.210988+00'"),
+        ("before", "= '1938-11-28 19:54:53.210988+00'"),
         ("none", "is null"),
     ] {
         let sql = format!(
