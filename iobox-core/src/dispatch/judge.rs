@@ -342,16 +342,6 @@ impl Machine {
         verdict: Verdict,
         now: Time,
     ) {
-        if let Verdict::Dead { reason, halts } = &verdict {
-            let event = Event::Dead {
-                partition,
-                seq,
-                attempt,
-                halts: *halts,
-                reason: reason.clone(),
-            };
-            self.event(event);
-        }
         let ungated = self.has(Bug::NoKeyGate) || self.has(Bug::FailedOvertaken);
         if let Some(work) = self.works.get_mut(&partition)
             && let Some(held) = work.rows.get_mut(&seq)

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after};
+use super::{
+    Bug, CallId, Command, Event, Failure, Machine, Time, held::Stage, key::Key, work::pause_after,
+};
 use crate::{
     Result,
     partition::Partition,
@@ -206,7 +208,7 @@ impl Machine {
         {
             work.next_poll = work.next_poll.min(now);
         }
-        work.remove(seq);
+        let message = work.remove(seq).and_then(|held| held.message);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
             Change::Mark(_) => {
@@ -225,6 +227,22 @@ impl Machine {
             let due = now + after;
             work.due = Some(work.due.map_or(due, |at| at.min(due)));
         }
+        let failure = |reason: &str, halts: bool| Failure {
+            partition,
+            seq,
+            id: message.as_ref().map(|message| message.id().clone()),
+            topic: message.as_ref().map(|message| message.topic().clone()),
+            attempt,
+            halts: halts && key.is_some(),
+            reason: reason.to_owned(),
+        };
+        self.events.extend(match &verdict {
+            Verdict::Done { .. } => None,
+            Verdict::Retry { reason, .. } | Verdict::Unknown { reason, .. } => {
+                Some(Event::PutBack(failure(reason, false)))
+            }
+            Verdict::Dead { reason, halts } => Some(Event::Dead(failure(reason, *halts))),
+        });
         let Some(key) = key else { return };
         if let Some(state) = work.keys.get_mut(&key) {
             state.ended += 1;

@@ -11,7 +11,7 @@
 //! | `iobox_retries_total` | counter | failed attempts that are repeated |
 //! | `iobox_unknown_outcomes_total` | counter | executions of which nobody knows the outcome |
 //! | `iobox_unavailable_total` | counter | executions refused by a broker as a whole |
-//! | `iobox_dead_total` | counter | dead letters, with the label `halts` |
+//! | `iobox_dead_total` | counter | dead letters that are stored; label `halts`: whether a key waits |
 //! | `iobox_set_aside_total` | counter | messages set aside behind an earlier one of their key |
 //! | `iobox_lease_changes_total` | counter | with the label `change`: `acquired`, `taken_over`, `released`, `lost` |
 //! | `iobox_superseded_total` | counter | settlements that met an operator's change |
@@ -29,7 +29,7 @@ use metrics::{counter, gauge, histogram};
 
 use super::Turn;
 use crate::{
-    dispatch::{BreakerState, Event, Time},
+    dispatch::{BreakerState, Event, Failure, Time},
     queue::Queue,
 };
 
@@ -104,13 +104,19 @@ impl Telemetry {
                 self.count("iobox_unavailable_total", 1);
                 tracing::debug!(queue, reason, "the broker refused a message as a whole");
             }
-            Event::Dead {
-                partition,
-                seq,
-                attempt,
-                halts,
-                reason,
-            } => {
+            Event::PutBack(failure) => {
+                let Failure { partition, seq, .. } = failure;
+                tracing::debug!(queue, %partition, seq = seq.0, "a failed message is stored to run again");
+            }
+            Event::Dead(failure) => {
+                let Failure {
+                    partition,
+                    seq,
+                    attempt,
+                    halts,
+                    reason,
+                    ..
+                } = failure;
                 let halts_label = if *halts { "true" } else { "false" };
                 counter!("iobox_dead_total", "queue" => queue.clone(), "halts" => halts_label)
                     .increment(1);

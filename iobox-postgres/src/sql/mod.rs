@@ -11,6 +11,7 @@ mod inbox;
 mod ingest;
 mod lease;
 mod mark;
+mod move_in;
 mod names;
 #[cfg(test)]
 mod plan;
@@ -29,6 +30,7 @@ pub(crate) use inbox::InboxSql;
 pub(crate) use ingest::IngestSql;
 pub(crate) use lease::LeaseSql;
 pub(crate) use mark::MarkSql;
+pub(crate) use move_in::MoveSql;
 pub(crate) use names::{Names, Shelf};
 pub(crate) use settle::SettleSql;
 pub(crate) use waiting::WaitingSql;

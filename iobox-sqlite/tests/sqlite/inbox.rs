@@ -10,7 +10,7 @@ use std::{
 use iobox_core::{
     Inbox, Router,
     handler::{self, HandlerError},
-    inbox::{Delivery, HandlerName, SourceName},
+    inbox::{Delivery, HandlerName, Rehearsed, SourceName},
     message::{Draft, Message, MessageId, Origin},
     queue::Queue,
     store::{Admin, Admitted, Receive, Settled, Store, Subscribe},
@@ -268,4 +268,71 @@ async fn a_message_is_admitted_once() {
     assert_eq!(admit(true).await, Some(Admitted::Fresh));
     assert_eq!(admit(true).await, Some(Admitted::Duplicate));
     assert!(store.subscriptions().await.expect("none").is_empty());
+}
+
+/// A closure that is rehearsed leaves nothing in the file, says how it ended, and gives the writer's turn
+/// back even when it panics.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closure_is_rehearsed_and_rolled_back() {
+    let (file, store) = migrated().await;
+    file.edit("CREATE TABLE effect (handler TEXT, id TEXT)");
+    let mut router = Router::new();
+    router.on_tx_sync(
+        "orders.*",
+        "a",
+        |tx: &Transaction<'_>, message: &Message| {
+            effect("a")(tx, message)?;
+            match message.id().as_str() {
+                "1" => Err(HandlerError::Reject("never".into())),
+                "2" => panic!("as the id says"),
+                _ => Ok(()),
+            }
+        },
+    );
+    let inbox = Inbox::builder(SqliteStore::clone(&store), router)
+        .build()
+        .expect("an inbox");
+    inbox.subscribe().await.expect("subscribe");
+    let source = SourceName::new("shop").expect("a source");
+    let all: Vec<_> = (1..=3).map(delivery).collect();
+    store.receive(&source, &all).await.expect("receive");
+    let handler = HandlerName::new("a").expect("a name");
+    let reason = "never".to_owned();
+    for (id, wanted) in [
+        ("1", Rehearsed::Reject { reason }),
+        ("2", Rehearsed::Panicked),
+        ("3", Rehearsed::Handled),
+    ] {
+        let id = MessageId::new(id).expect("an id");
+        let rehearsed = inbox.rehearse(&handler, &id).await;
+        assert_eq!(rehearsed.expect("a rehearsal"), wanted, "{id}");
+        assert_eq!(file.number("SELECT count(*) FROM effect"), 0, "{id}");
+    }
+    let queue = store.queue_of(&handler).await.expect("a queue");
+    let stats = queue.stats(&Queue::Inbox(handler)).await.expect("stats");
+    assert_eq!((stats.pending, stats.retrying, stats.dead), (3, 0, 0));
+}
+
+/// The date of an event is kept to the millisecond, as every time in the file, also one before 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_date_is_kept_as_it_was_given() {
+    let (file, store) = migrated().await;
+    let span = Duration::from_millis(981_173_106_789);
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let all = [
+        delivery(1).occurred_at(epoch + span),
+        delivery(2).occurred_at(epoch - span),
+        delivery(3),
+    ];
+    let source = SourceName::new("shop").expect("a source");
+    store.receive(&source, &all).await.expect("receive");
+    for (id, date) in [
+        (1, "= 981173106789"),
+        (2, "= -981173106789"),
+        (3, "IS NULL"),
+    ] {
+        let sql =
+            format!("SELECT count(*) FROM iobox_received WHERE id = '{id}' AND occurred_at {date}");
+        assert_eq!(file.number(&sql), 1, "{id}");
+    }
 }

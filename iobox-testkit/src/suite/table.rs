@@ -71,6 +71,7 @@ macro_rules! __store_table {
             }
             fetch {
                 rows_come_in_the_order_of_their_enqueues
+                an_empty_store_has_nothing_to_fetch
                 a_row_comes_as_it_was_enqueued
                 the_age_follows_the_clock_of_the_store
                 the_row_limit_holds
@@ -230,6 +231,7 @@ macro_rules! __store_table {
             }
             purge {
                 only_closed_messages_are_purged
+                an_empty_store_has_nothing_to_purge
                 a_message_stays_for_its_retention
                 a_purge_is_bounded_and_takes_the_oldest_first
                 a_replayed_message_is_not_purged

@@ -2,12 +2,14 @@
 //!
 //! A store that implements [`Transact`](iobox_core::store::Transact) and
 //! [`Ingest`](iobox_core::store::Ingest) calls [`inbox_suite!`](crate::inbox_suite) with the
-//! [harness](super::Harness) of its store suite. Cases of [`handle`] and [`source`] run inboxes, the
-//! others call the store.
+//! [harness](super::Harness) of its store suite. Cases of [`handle`], [`observe`],
+//! [`rehearse`] and [`source`] run inboxes, the others call the store.
 
 pub mod handle;
 pub mod ingest;
+pub mod observe;
 pub mod receive;
+pub mod rehearse;
 pub mod source;
 pub mod subscribe;
 pub mod support;
@@ -29,6 +31,8 @@ macro_rules! inbox_suite {
                 a_delivery_that_breaks_a_bound_stores_nothing
                 a_reception_in_a_transaction_follows_it
                 a_message_is_known_for_its_horizon
+                an_event_date_orders_and_removes_nothing
+                ids_of_any_producer_are_known
                 a_message_with_rows_is_not_forgotten
                 the_content_of_a_message_comes_back
             }
@@ -89,6 +93,14 @@ macro_rules! inbox_suite {
                 a_source_has_one_reader
                 a_subscription_that_races_with_ingests_misses_nothing
                 a_dropped_ingest_is_done_or_not_done
+            }
+            observe {
+                an_observer_hears_of_failures
+            }
+            rehearse {
+                a_rehearsal_changes_nothing
+                a_rehearsal_says_how_the_handler_ended
+                what_cannot_be_rolled_back_is_not_rehearsed
             }
         }
     };

@@ -1,12 +1,15 @@
 //! Receiving: every message is stored once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use iobox_core::{
     ErrorKind,
     inbox::{Delivery, Received, SourceName},
     message::{Draft, Headers, Limits, Message, MessageId, OrderingKey, Origin, Topic},
-    store::{Admin, Body, Receive, Settled, Store, Subscribe, Transact},
+    store::{Admin, Body, Pending, Receive, Settled, Store, Subscribe, Transact},
 };
 use uuid::Uuid;
 
@@ -225,6 +228,83 @@ where
         1
     );
     assert_eq!(receive(store, &one).await, [Received::New { handlers: 1 }]);
+}
+
+/// The date of an event orders nothing and removes nothing: messages come in the order in which they were
+/// received, and one of an event of long ago is handled, and known, as any other.
+pub async fn an_event_date_orders_and_removes_nothing<H: Harness>()
+where
+    H::Store: Receive,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    let dated = |topic: &str, id: &str, at: SystemTime| delivery(topic, id, "k").occurred_at(at);
+    let (epoch, later) = (SystemTime::UNIX_EPOCH, DAY * 365 * 200);
+    let all = [
+        dated("t", "future", epoch + later),
+        dated("t", "past", epoch + DAY),
+        dated("t", "before", epoch - DAY),
+        dated("nobody", "kept", epoch - DAY),
+    ];
+    receive(store, &all).await;
+    harness.advance(DAY).await;
+    let purged = async || {
+        let purged = store.purge_received(DAY * 7, DAY * 7, 10).await;
+        purged.expect("purge")
+    };
+    assert_eq!(purged().await, 0);
+    let worker = Worker::new(store, "a").await;
+    let old = worker.store().purge(&queue("a"), DAY / 2, 1_000).await;
+    assert_eq!(old.expect("purge"), 0);
+    let rows = worker.fetch().await;
+    let ids: Vec<_> = rows.iter().map(id_of).collect();
+    assert_eq!(ids, ["future", "past", "before"]);
+    let settled: Vec<_> = rows.iter().map(|row| worker.success(row)).collect();
+    let settled = worker.store().settle(&settled).await;
+    assert_eq!(settled.expect("settle"), [Settled::Applied; 3]);
+    harness.advance(DAY).await;
+    let old = worker.store().purge(&queue("a"), DAY / 2, 1_000).await;
+    assert_eq!(old.expect("purge"), 3);
+    assert_eq!(purged().await, 0);
+    assert_eq!(receive(store, &all).await, [Received::Duplicate; 4]);
+    assert_eq!(store.unrouted().await.expect("a count"), 1);
+}
+
+fn id_of(row: &Pending) -> String {
+    match &row.body {
+        Body::Message(message) => message.id().to_string(),
+        Body::Corrupt(reason) => panic!("{reason}"),
+    }
+}
+
+/// Ids are what their producers say, up to 255 bytes: of a stream, a sequence, in any script. Each is
+/// known, and no other for it.
+pub async fn ids_of_any_producer_are_known<H: Harness>()
+where
+    H::Store: Receive,
+{
+    let harness = H::fresh(partitions(4)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    let ids = [
+        "1700000000000-0".to_owned(),
+        "1700000000000-00".to_owned(),
+        "orders:42:created".to_owned(),
+        "Orders:42:created".to_owned(),
+        " ".to_owned(),
+        "請求書 7".to_owned(),
+        "f".repeat(37),
+        "f".repeat(255),
+        "ü".repeat(127),
+    ];
+    let all = ids.each_ref().map(|id| delivery("t", id, ""));
+    let new = Received::New { handlers: 1 };
+    assert_eq!(receive(store, &all).await, [new; 9]);
+    assert_eq!(receive(store, &all).await, [Received::Duplicate; 9]);
+    let mut got: Vec<_> = Worker::new(store, "a").await.fetch().await;
+    got.sort_unstable_by_key(|row| row.seq);
+    assert_eq!(got.iter().map(id_of).collect::<Vec<_>>(), ids);
 }
 
 /// A message of which a handler still has a row is never forgotten.
