@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod acks;
 mod address;
 mod batch;
