@@ -46,6 +46,7 @@ mod link;
 mod probe;
 mod publisher;
 mod session;
+mod source;
 mod stream;
 mod subject;
 #[cfg(feature = "tls")]
@@ -54,5 +55,6 @@ pub mod wire;
 
 pub use config::{Config, ConfigBuilder};
 pub use publisher::JetStreamPublisher;
+pub use source::{JetStreamSource, SourceConfig, SourceConfigBuilder};
 pub use stream::StreamSettings;
 pub use subject::Prefix;

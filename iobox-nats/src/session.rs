@@ -17,11 +17,13 @@ use async_nats::{
     Auth, AuthError, Client, ConnectOptions, Event, ServerAddr,
     connection::State,
     jetstream::{
+        Error as ApiError,
         context::{Context, ContextBuilder},
         response::Response,
         stream::Info,
     },
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -110,19 +112,30 @@ impl Session {
 
     /// Asks the server for the stream.
     pub(crate) async fn inspect(&self, stream: &str) -> Result<Info, Refusal> {
-        let subject = format!("STREAM.INFO.{stream}");
+        let info = self.ask("STREAM.INFO", stream, &()).await?;
+        let info = info.map_err(|error| error::of_api(&error, stream))?;
+        self.stale.store(false, Ordering::Relaxed);
+        Ok(info)
+    }
+
+    /// Asks JetStream `what` about `whom`, such as `STREAM.INFO` about a stream.
+    ///
+    /// When the future is dropped, the question may have taken effect.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        whom: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Result<T, ApiError>, Refusal> {
         let reply = self
             .context
-            .request::<_, _, Response<Info>>(subject, &())
+            .request::<_, _, Response<T>>(format!("{what}.{whom}"), body)
             .await
-            .map_err(|error| error::of_request(error.kind(), &error.to_string()))?;
-        match reply {
-            Response::Ok(info) => {
-                self.stale.store(false, Ordering::Relaxed);
-                Ok(info)
-            }
-            Response::Err { error } => Err(error::of_api(&error, stream)),
-        }
+            .map_err(|error| error::of_request(error.kind(), what, &error.to_string()))?;
+        Ok(match reply {
+            Response::Ok(answer) => Ok(answer),
+            Response::Err { error } => Err(error),
+        })
     }
 
     /// Opens a call that waits for `count` replies.

@@ -1,0 +1,12 @@
+//! The source against real servers: what is read, from where, by whom, and what a reader leaves behind.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests of real servers wait on the machine's clock"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod desk;
+mod resuming;
