@@ -91,9 +91,9 @@ impl Plan {
     }
 }
 
-/// What the broker says of a consumer that it made.
-#[derive(Deserialize)]
-struct Made {}
+/// Nothing: the broker takes no other emptiness, and more than nothing in an answer is ignored.
+#[derive(Serialize, Deserialize)]
+struct Nothing {}
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -155,14 +155,18 @@ impl Consumers<'_> {
             stream_name: self.stream,
             config: plan,
         };
-        let ask = self.session.ask::<Made>("CONSUMER.CREATE", &whom, &request);
-        Ok(ask.await?.map(|Made {}| ()))
+        let ask = self
+            .session
+            .ask::<Nothing>("CONSUMER.CREATE", &whom, &request);
+        Ok(ask.await?.map(|Nothing {}| ()))
     }
 
     /// Deletes one, if it is there.
     pub(super) async fn delete(&self, name: &str) -> Result<(), Refusal> {
         let whom = format!("{}.{name}", self.stream);
-        let ask = self.session.ask::<Made>("CONSUMER.DELETE", &whom, &());
+        let ask = self
+            .session
+            .ask::<Nothing>("CONSUMER.DELETE", &whom, &Nothing {});
         match ask.await? {
             Err(error) if error.error_code() != ErrorCode::CONSUMER_NOT_FOUND => {
                 Err(self.refused(&error))

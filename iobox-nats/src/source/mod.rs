@@ -9,6 +9,7 @@
 //! | `arrival.rs`, `place.rs`, `mark.rs` | an entry as it came, where it stands, and as a position |
 //! | `decoding.rs`, `clock.rs` | an entry as a delivery, and the time of day |
 //! | `tell.rs` | acks |
+//! | `entries.rs`, `screen.rs` | an entry that would end the connection, and how it is left out |
 
 mod arrival;
 mod check;
@@ -17,6 +18,7 @@ mod config;
 mod consumers;
 mod course;
 mod decoding;
+mod entries;
 mod filter;
 mod mark;
 mod names;
@@ -24,6 +26,7 @@ mod opening;
 mod place;
 mod pulls;
 mod reader;
+mod screen;
 mod tell;
 mod whole;
 

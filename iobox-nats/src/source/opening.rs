@@ -18,11 +18,13 @@ use super::{
     consumers::{Consumers, Plan},
     course::Course,
     decoding::Decoder,
+    entries::{self, Unreadable},
     filter::Filter,
     mark::Mark,
     names::Turn,
     pulls::{BATCH_MAX, Pulls},
     reader::{Acks, JetStreamReader, Parts},
+    screen::Screen,
 };
 use crate::{error::Refusal, session::Session};
 
@@ -81,6 +83,17 @@ impl Opening<'_> {
         {
             return Err(newer(self.config, name).into());
         }
+        let course = self.course(mark, resumes);
+        if let Some(entry) = self.unreadable(mark).await {
+            return Ok(Box::new(Screen {
+                session: self.session,
+                stream: self.config.stream.clone(),
+                entry,
+                course,
+                removes: retention == RetentionPolicy::WorkQueue,
+                brought: false,
+            }));
+        }
         let earlier: Vec<&String> = earlier.into_iter().map(|(_, name)| name).collect();
         let name = self.config.names.of(turn);
         let plan = Plan::new(name.clone(), &self.filter(), PENDING).ack_wait(ACK_WAIT);
@@ -106,8 +119,31 @@ impl Opening<'_> {
                 Acks::UpTo
             }
         };
-        let course = self.course(mark, resumes);
         self.reader(name, Some(course), acks, leaves).await
+    }
+
+    /// The next entry, if it would end the connection. A first reader does not look: it finds out.
+    async fn unreadable(&self, mark: Mark) -> Option<Unreadable> {
+        if self.start.opening <= 1 {
+            return None;
+        }
+        let (stream, filter) = (&self.config.stream, self.filter());
+        let look = |from| entries::unreadable(&self.session, stream, from, &filter);
+        let found = async {
+            if self.info.config.retention == RetentionPolicy::WorkQueue
+                && let Some(stored) = look(1).await?
+                && stored.sequence <= mark.sequence
+            {
+                // Refused and committed; its removal was not heard of.
+                entries::remove(&self.session, stream, stored.sequence).await?;
+            }
+            look(mark.sequence + 1).await
+        };
+        // Without the permission to look, reading goes on as if there were nothing to see.
+        found.await.unwrap_or_else(|refusal: Refusal| {
+            tracing::debug!(source = %self.config.source, "the next entry cannot be looked at: {}", refusal.text);
+            None
+        })
     }
 
     /// What is stored of this very stream, and whether anything is.

@@ -1,6 +1,6 @@
 //! A desk: readers of one stream by direct calls, and what they brought.
 
-use std::{ops::Range, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use async_nats::jetstream::stream::{Config as StreamConfig, RetentionPolicy};
 use iobox_core::{
@@ -12,6 +12,10 @@ use iobox_core::{
 };
 use iobox_nats::{JetStreamPublisher, JetStreamSource, SourceConfig, SourceConfigBuilder};
 use iobox_testkit::broker::support::{ORIGIN, message, publish};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::support::{PATIENCE, place::Place, until};
 
@@ -142,14 +146,6 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// Behind a position.
-    pub(crate) fn behind(position: Option<Position>) -> Self {
-        Self {
-            position,
-            ..Self::default()
-        }
-    }
-
     /// Takes a batch as if it were stored.
     pub(crate) fn take(&mut self, batch: &Batch) {
         for delivery in &batch.deliveries {
@@ -189,6 +185,37 @@ impl Read {
         let expected: Vec<String> = numbers.map(|number| number.to_string()).collect();
         assert_eq!(self.ids, expected);
     }
+}
+
+/// Publishes bytes as they are, past every client: headers and payload, or no headers at all.
+pub(crate) async fn publish_raw(
+    address: SocketAddr,
+    subject: &str,
+    headers: Option<&[u8]>,
+    payload: &[u8],
+) {
+    let mut line = TcpStream::connect(address).await.expect("a connection");
+    let mut bytes = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();
+    match headers {
+        Some(headers) => {
+            let (head, all) = (headers.len(), headers.len() + payload.len());
+            bytes.extend(format!("HPUB {subject} {head} {all}\r\n").bytes());
+            bytes.extend(headers);
+        }
+        None => bytes.extend(format!("PUB {subject} {}\r\n", payload.len()).bytes()),
+    }
+    bytes.extend(payload);
+    bytes.extend(b"\r\nPING\r\n");
+    line.write_all(&bytes).await.expect("written");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"PONG\r\n") {
+        let mut buffer = [0; 4_096];
+        let count = line.read(&mut buffer).await.expect("an answer");
+        assert!(count > 0, "the server hangs up");
+        answer.extend(&buffer[..count]);
+    }
+    let text = String::from_utf8_lossy(&answer);
+    assert!(!text.contains("-ERR"), "{text}");
 }
 
 /// Checks that nothing comes any more.

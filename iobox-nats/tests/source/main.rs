@@ -8,5 +8,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
 mod desk;
+mod inbox;
+mod outages;
 mod resuming;
+mod start;
+mod unordered;
+mod unreadable;
+mod wire;
