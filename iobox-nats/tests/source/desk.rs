@@ -49,7 +49,8 @@ impl Desk {
     /// A desk at a new stream with other settings.
     pub(crate) async fn with(url: &str, change: impl FnOnce(&mut StreamConfig)) -> Self {
         let place = Place::with(url, change).await;
-        let config = place.config().build().expect("a configuration");
+        let config = place.config().ack_timeout(PATIENCE);
+        let config = config.build().expect("a configuration");
         Self {
             place,
             url: url.to_owned(),

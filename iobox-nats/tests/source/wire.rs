@@ -164,18 +164,8 @@ async fn what_cannot_be_stored_is_left_out_and_its_neighbours_are_not() {
     let server = server::shared().await;
     for retention in RETENTIONS {
         println!("{retention:?}");
-        let desk = Desk::with(server.url(), |config| {
-            config.retention = retention;
-            config.subjects.push(format!("other-{}", config.name));
-        })
-        .await;
-        // Without a filter, so that what is not behind the prefix comes too.
-        let config = if retention == RetentionPolicy::Limits {
-            desk.config()
-        } else {
-            desk.config().topics([">"])
-        };
-        let source = source(config);
+        let desk = Desk::of(server.url(), retention).await;
+        let source = desk.source();
         let mut reader = open(&source, None, 1, 1).await;
         let address = server::address(&server);
         let subject = |topic: &str| format!("{}.{topic}", desk.place.name);
