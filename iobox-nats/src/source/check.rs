@@ -38,14 +38,14 @@ pub(super) async fn check(
             config.names.turn_of(name).is_some() && !shared || **name == config.names.shared()
         };
         if let Some(other) = names.iter().find(|name| !own(name)) {
-            return Err(taken(config, other));
+            return Err(occupied(config, other));
         }
     }
     Ok(())
 }
 
 /// A work queue that somebody else reads.
-pub(super) fn taken(config: &SourceConfig, other: &str) -> Refusal {
+pub(super) fn occupied(config: &SourceConfig, other: &str) -> Refusal {
     let whose = if config.names.has(other) {
         "of this source as it was read in another order: delete that"
     } else {

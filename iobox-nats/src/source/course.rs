@@ -7,11 +7,10 @@ use super::{mark::Mark, place::Place, pulls::lost};
 /// Where an ordered reader is in its stream and in its consumer.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
-    created: i128,
     /// What is stored already: a work queue delivers it again when it was not acked.
-    stored: u64,
+    stored: Mark,
     /// The last entry that was brought, or that is known to be gone.
-    last: u64,
+    last: Mark,
     /// The last delivery of the consumer.
     delivered: u64,
     /// Whether a number that is missing is an entry that was removed.
@@ -31,9 +30,11 @@ impl Course {
         let gone = first.saturating_sub(1).saturating_sub(mark.sequence);
         let counts = total && resumes;
         Self {
-            created: mark.created,
-            stored: mark.sequence,
-            last: mark.sequence + if total { gone } else { 0 },
+            stored: mark,
+            last: Mark {
+                sequence: mark.sequence + if total { gone } else { 0 },
+                ..mark
+            },
             delivered: 0,
             total,
             counts,
@@ -55,21 +56,23 @@ impl Course {
             )));
         }
         self.delivered = place.consumer;
-        Ok(place.stream > self.stored)
+        Ok(!self.stored.covers(place.stream, place.taken))
     }
 
-    /// Notes that an entry is brought.
-    pub(super) fn bring(&mut self, sequence: u64) -> Result<()> {
-        if sequence <= self.last {
+    /// Notes that an entry is brought; whether its number was given before, to another.
+    pub(super) fn bring(&mut self, sequence: u64, taken: u64) -> Result<bool> {
+        let again = sequence <= self.last.sequence;
+        if again && taken <= self.last.taken {
             return Err(Error::internal(
                 "an entry came behind one that is later in the stream",
             ));
         }
-        if std::mem::replace(&mut self.counts, self.total) {
-            self.removed += sequence - self.last - 1;
+        if std::mem::replace(&mut self.counts, self.total) && !again {
+            self.removed += sequence - self.last.sequence - 1;
         }
-        self.last = sequence;
-        Ok(())
+        self.last.sequence = sequence;
+        self.last.taken = taken;
+        Ok(again)
     }
 
     /// How many entries were removed since this was asked.
@@ -84,11 +87,7 @@ impl Course {
 
     /// The position behind what was brought.
     pub(super) fn position(&self) -> Result<Position> {
-        let mark = Mark {
-            created: self.created,
-            sequence: self.last,
-        };
-        mark.position()
+        self.last.position()
     }
 }
 
@@ -100,6 +99,7 @@ mod tests {
         let mark = Mark {
             created: 1,
             sequence,
+            taken: sequence,
         };
         Course::new(mark, first, resumes, total)
     }
@@ -109,7 +109,7 @@ mod tests {
             delivered,
             stream,
             consumer,
-            taken: 0,
+            taken: stream,
             pending: 0,
         }
     }
@@ -135,28 +135,42 @@ mod tests {
     #[test]
     fn removed_entries_are_counted_once() {
         let mut course = course(5, 9, true, true);
-        assert_eq!(course.position().expect("a position").as_str(), "1/8");
+        assert_eq!(course.position().expect("a position").as_str(), "1/8/5");
         assert_eq!(course.take_removed(), 3);
-        course.bring(9).expect("the next");
+        course.bring(9, 9).expect("the next");
         assert_eq!(course.take_removed(), 0);
-        course.bring(12).expect("the next");
+        course.bring(12, 12).expect("the next");
         assert_eq!(course.take_removed(), 2);
-        course.bring(12).expect_err("the same");
+        course.bring(12, 12).expect_err("the same");
+    }
+
+    #[test]
+    fn numbers_that_are_given_again_are_new_and_nothing_is_missing() {
+        let mut course = course(5, 1, true, true);
+        let again = Place {
+            taken: 100,
+            ..place(1, 2, 1)
+        };
+        assert!(course.meet(&again).expect("new"));
+        assert!(course.bring(2, 100).expect("new"));
+        assert_eq!(course.take_removed(), 0);
+        assert!(!course.bring(3, 101).expect("the next"));
+        assert_eq!(course.take_removed(), 0);
     }
 
     #[test]
     fn nothing_is_removed_that_was_never_to_be_read() {
         let mut fresh = course(0, 9, false, true);
         assert!(!fresh.has_removed());
-        fresh.bring(9).expect("the first");
+        fresh.bring(9, 9).expect("the first");
         assert!(!fresh.has_removed());
         let mut filtered = course(5, 9, true, false);
-        filtered.bring(20).expect("the next");
+        filtered.bring(20, 20).expect("the next");
         assert!(!filtered.has_removed());
         let mut empty = course(0, 0, false, true);
-        empty.bring(3).expect("the first");
+        empty.bring(3, 3).expect("the first");
         assert!(!empty.has_removed());
-        empty.bring(5).expect("the next");
+        empty.bring(5, 5).expect("the next");
         assert_eq!(empty.take_removed(), 1);
     }
 }

@@ -1,6 +1,9 @@
 //! Entries of a stream by their numbers, past any consumer.
 
-use async_nats::{HeaderName, StatusCode, jetstream::ErrorCode};
+use async_nats::{
+    HeaderName, StatusCode,
+    jetstream::{ErrorCode, stream::RawMessage},
+};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
@@ -15,21 +18,13 @@ const VERSION: &str = "NATS/1.0";
 #[derive(Serialize)]
 struct Get<'a> {
     seq: u64,
-    next_by_subj: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_by_subj: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
 struct Got {
-    message: Raw,
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    seq: u64,
-    subject: String,
-    /// In base64.
-    #[serde(default)]
-    hdrs: Option<String>,
+    message: RawMessage,
 }
 
 #[derive(Serialize)]
@@ -41,70 +36,90 @@ struct Delete {
 #[derive(Deserialize)]
 struct Deleted {}
 
-/// An entry that would end the connection over which it is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    pub(super) sequence: u64,
-    pub(super) reason: &'static str,
+/// The entries of one stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entries<'a> {
+    pub(super) session: &'a Session,
+    pub(super) stream: &'a str,
 }
 
-/// The first entry from a number on, if it cannot be read.
-pub(super) async fn unreadable(
-    session: &Session,
-    stream: &str,
-    from: u64,
-    filter: &Filter,
-) -> Result<Option<Unreadable>, Refusal> {
-    let all = [String::from(">")];
-    let subjects = match filter.subjects() {
-        [] => &all,
-        some => some,
-    };
-    let mut first: Option<Raw> = None;
-    for subject in subjects {
+impl Entries<'_> {
+    /// The entry of a number.
+    pub(super) async fn at(&self, sequence: u64) -> Result<Option<RawMessage>, Refusal> {
         let get = Get {
-            seq: from,
-            next_by_subj: subject,
+            seq: sequence,
+            next_by_subj: None,
         };
-        match session.ask::<Got>("STREAM.MSG.GET", stream, &get).await? {
-            Ok(got) => {
-                if first.as_ref().is_none_or(|raw| got.message.seq < raw.seq) {
-                    first = Some(got.message);
-                }
+        self.get(&get).await
+    }
+
+    /// The first entry from a number on.
+    pub(super) async fn next(
+        &self,
+        from: u64,
+        filter: &Filter,
+    ) -> Result<Option<RawMessage>, Refusal> {
+        let all = [String::from(">")];
+        let subjects = match filter.subjects() {
+            [] => &all,
+            some => some,
+        };
+        let mut first: Option<RawMessage> = None;
+        for subject in subjects {
+            let get = Get {
+                seq: from,
+                next_by_subj: Some(subject),
+            };
+            let found = self.get(&get).await?;
+            let sooner = |one: &RawMessage| {
+                let first = first.as_ref();
+                first.is_none_or(|first| one.sequence < first.sequence)
+            };
+            if let Some(found) = found.filter(sooner) {
+                first = Some(found);
             }
-            Err(error) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => {}
-            Err(error) => return Err(error::of_api(&error, stream)),
+        }
+        Ok(first)
+    }
+
+    async fn get(&self, get: &Get<'_>) -> Result<Option<RawMessage>, Refusal> {
+        let asked = self.session.ask::<Got>("STREAM.MSG.GET", self.stream, get);
+        match asked.await? {
+            Ok(got) => Ok(Some(got.message)),
+            Err(error) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+            Err(error) => Err(error::of_api(&error, self.stream)),
         }
     }
-    Ok(first.and_then(|raw| {
-        let sequence = raw.seq;
-        judge(&raw)
-            .err()
-            .map(|reason| Unreadable { sequence, reason })
-    }))
+
+    /// Removes an entry, as a work queue does with one that is acked.
+    pub(super) async fn remove(&self, sequence: u64) -> Result<(), Refusal> {
+        let delete = Delete {
+            seq: sequence,
+            no_erase: true,
+        };
+        let asked = self
+            .session
+            .ask::<Deleted>("STREAM.MSG.DELETE", self.stream, &delete);
+        match asked.await? {
+            Err(error) if error.error_code() != ErrorCode::NO_MESSAGE_FOUND => {
+                Err(error::of_api(&error, self.stream))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Removes an entry, as a work queue does with one that is acked.
-pub(super) async fn remove(session: &Session, stream: &str, sequence: u64) -> Result<(), Refusal> {
-    let delete = Delete {
-        seq: sequence,
-        no_erase: true,
-    };
-    let deleted = session.ask::<Deleted>("STREAM.MSG.DELETE", stream, &delete);
-    match deleted.await? {
-        Err(error) if error.error_code() != ErrorCode::NO_MESSAGE_FOUND => {
-            Err(error::of_api(&error, stream))
-        }
-        _ => Ok(()),
-    }
+/// When the stream took an entry, in nanoseconds since 1970.
+pub(super) fn taken(raw: &RawMessage) -> u64 {
+    u64::try_from(raw.time.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 /// Refuses what async-nats takes for a broken protocol, after which it ends the connection.
-fn judge(raw: &Raw) -> Result<(), &'static str> {
+pub(super) fn judge(raw: &RawMessage) -> Result<(), &'static str> {
     if raw.subject.contains(char::REPLACEMENT_CHARACTER) {
         return Err("its subject is not UTF-8");
     }
-    let Some(headers) = &raw.hdrs else {
+    let Some(headers) = &raw.headers else {
         return Ok(());
     };
     let headers = from_base64(headers).ok_or("its headers came in no base64")?;

@@ -9,6 +9,7 @@
 //! | `arrival.rs`, `place.rs`, `mark.rs` | an entry as it came, where it stands, and as a position |
 //! | `decoding.rs`, `clock.rs` | an entry as a delivery, and the time of day |
 //! | `tell.rs` | acks |
+//! | `rewound.rs` | what is told of a stream whose numbers begin anew |
 //! | `entries.rs`, `screen.rs` | an entry that would end the connection, and how it is left out |
 
 mod arrival;
@@ -26,6 +27,7 @@ mod opening;
 mod place;
 mod pulls;
 mod reader;
+mod rewound;
 mod screen;
 mod tell;
 mod whole;

@@ -10,21 +10,21 @@ use iobox_core::{
     Result,
     source::{Order, Reader, Start},
 };
-use metrics::counter;
 
 use super::{
-    check::taken,
+    check::occupied,
     config::SourceConfig,
     consumers::{Consumers, Plan},
     course::Course,
     decoding::Decoder,
-    entries::{self, Unreadable},
+    entries::{Entries, judge, taken},
     filter::Filter,
     mark::Mark,
     names::Turn,
     pulls::{BATCH_MAX, Pulls},
     reader::{Acks, JetStreamReader, Parts},
-    screen::Screen,
+    rewound::rewound,
+    screen::{Screen, Unreadable},
 };
 use crate::{error::Refusal, session::Session};
 
@@ -72,7 +72,7 @@ impl Opening<'_> {
     async fn open_in_order(self) -> Result<Box<dyn Reader>> {
         let retention = self.info.config.retention;
         let turn = Turn::from(self.start);
-        let (mark, resumes) = self.mark()?;
+        let (mark, resumes) = self.mark().await?;
         let names = self.consumers().names().await?;
         let turns = names
             .iter()
@@ -127,48 +127,73 @@ impl Opening<'_> {
         if self.start.opening <= 1 {
             return None;
         }
-        let (stream, filter) = (&self.config.stream, self.filter());
-        let look = |from| entries::unreadable(&self.session, stream, from, &filter);
+        let entries = self.entries();
+        let look = async |from| {
+            let raw = entries.next(from, &self.filter()).await?;
+            Ok::<_, Refusal>(raw.and_then(|raw| {
+                Some(Unreadable {
+                    sequence: raw.sequence,
+                    taken: taken(&raw),
+                    reason: judge(&raw).err()?,
+                })
+            }))
+        };
         let found = async {
             if self.info.config.retention == RetentionPolicy::WorkQueue
-                && let Some(stored) = look(1).await?
-                && stored.sequence <= mark.sequence
+                && let Some(entry) = look(1).await?
+                && mark.covers(entry.sequence, entry.taken)
             {
                 // Refused and committed; its removal was not heard of.
-                entries::remove(&self.session, stream, stored.sequence).await?;
+                entries.remove(entry.sequence).await?;
             }
             look(mark.sequence + 1).await
         };
-        // Without the permission to look, reading goes on as if there were nothing to see.
-        found.await.unwrap_or_else(|refusal: Refusal| {
-            tracing::debug!(source = %self.config.source, "the next entry cannot be looked at: {}", refusal.text);
-            None
-        })
+        self.unless_denied(found.await, None)
     }
 
     /// What is stored of this very stream, and whether anything is.
-    fn mark(&self) -> Result<(Mark, bool)> {
+    async fn mark(&self) -> Result<(Mark, bool)> {
         let created = self.info.created.unix_timestamp_nanos();
-        let fresh = Mark {
-            created,
-            sequence: 0,
-        };
         let Some(position) = &self.start.position else {
-            return Ok((fresh, false));
+            return Ok((Mark::front(created), false));
         };
         let mark = Mark::read(position)?;
-        let end = self.info.state.last_sequence;
         let what = if mark.created != created {
-            "the stream was deleted and made anew, or is another one"
-        } else if mark.sequence > end {
-            "the stream lost its end, which was read already"
+            "was deleted and made anew, or is another one"
+        } else if mark.sequence > self.info.state.last_sequence {
+            "lost its end, which was read already"
         } else {
-            return Ok((mark, true));
+            let again = self.gave_again(&mark).await;
+            if !self.unless_denied(again, false) {
+                return Ok((mark, true));
+            }
+            "lost its end, and gave its numbers again"
         };
-        let source = &self.config.source;
-        tracing::error!(%source, stream = self.config.stream, read = mark.sequence, end, "{what}: it is read from its beginning");
-        counter!("iobox_ingest_rewound_total", "source" => source.to_string()).increment(1);
-        Ok((fresh, false))
+        rewound(&self.config.source, &self.config.stream, what);
+        Ok((Mark::front(created), false))
+    }
+
+    /// Whether numbers that were read are those of other entries by now, as far as entries are left to
+    /// tell it.
+    async fn gave_again(&self, mark: &Mark) -> Result<bool, Refusal> {
+        let entries = self.entries();
+        let last = entries.at(mark.sequence).await?;
+        let first = match last {
+            Some(last) => Some(last),
+            None => entries.next(1, &self.filter()).await?,
+        };
+        Ok(first.is_some_and(|raw| {
+            raw.sequence <= mark.sequence && !mark.covers(raw.sequence, taken(&raw))
+        }))
+    }
+
+    /// Goes on as if there were nothing to see where the user may not look at single entries.
+    fn unless_denied<T>(&self, looked: Result<T, Refusal>, otherwise: T) -> T {
+        looked.unwrap_or_else(|refusal| {
+            let source = &self.config.source;
+            tracing::warn!(%source, "entries cannot be looked at by their numbers: {}", refusal.text);
+            otherwise
+        })
     }
 
     fn course(&self, mark: Mark, resumes: bool) -> Course {
@@ -211,7 +236,7 @@ impl Opening<'_> {
                 Some(other) if self.config.names.turn_of(&other).is_some() => {
                     newer(self.config, &other)
                 }
-                other => taken(self.config, &other.unwrap_or_default()),
+                other => occupied(self.config, &other.unwrap_or_default()),
             },
             _ => self.consumers().refused(error),
         }
@@ -233,6 +258,7 @@ impl Opening<'_> {
         let pulls = Pulls::new(&self.session, stream, &name, expires, silence).await?;
         Ok(Box::new(JetStreamReader::new(Parts {
             pulls,
+            source: self.config.source.clone(),
             stream: self.config.stream.clone(),
             decoder: Decoder::new(self.config, created, self.start.limits),
             course,
@@ -245,6 +271,13 @@ impl Opening<'_> {
 
     fn filter(&self) -> Filter {
         Filter::of(self.config)
+    }
+
+    fn entries(&self) -> Entries<'_> {
+        Entries {
+            session: &self.session,
+            stream: &self.config.stream,
+        }
     }
 
     fn consumers(&self) -> Consumers<'_> {

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
+    inbox::SourceName,
     source::{Batch, Reader, Refused, Room},
 };
 use tokio::time::{Instant, timeout};
@@ -16,6 +17,7 @@ use super::{
     course::Course,
     decoding::Decoder,
     pulls::Pulls,
+    rewound::rewound,
     tell::{Tell, Verdict, tell},
 };
 use crate::session::Session;
@@ -38,6 +40,7 @@ pub(super) enum Acks {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) session: Session,
+    pub(super) source: SourceName,
     pub(super) stream: String,
     pub(super) pulls: Pulls,
     pub(super) decoder: Decoder,
@@ -151,7 +154,14 @@ impl JetStreamReader {
             };
             count += 1;
             if let Some(course) = &mut self.parts.course {
-                course.bring(arrival.place.stream)?;
+                let place = &arrival.place;
+                if course.bring(place.stream, place.taken)? {
+                    rewound(
+                        &self.parts.source,
+                        &self.parts.stream,
+                        "gives its numbers again",
+                    );
+                }
             }
             batch.behind = Some(arrival.place.pending);
             let verdict = match self.parts.decoder.decode(&arrival, now) {

@@ -10,12 +10,17 @@ use iobox_core::{
     source::{Batch, Reader, Refused, Room},
 };
 
-use super::{
-    course::Course,
-    entries::{self, Unreadable},
-    pulls::lost,
-};
+use super::{course::Course, entries::Entries, pulls::lost};
 use crate::session::Session;
+
+/// An entry that would end the connection over which it is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub(super) taken: u64,
+    pub(super) reason: &'static str,
+}
 
 /// Brings one refusal, then asks to be opened again behind it.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ impl Reader for Screen {
                 "the stream goes on behind an entry that cannot be read",
             ));
         }
-        self.course.bring(self.entry.sequence)?;
+        self.course.bring(self.entry.sequence, self.entry.taken)?;
         let mut batch = Batch::default();
         batch.refused.push(Refused {
             place: self.entry.sequence.to_string(),
@@ -50,7 +55,11 @@ impl Reader for Screen {
 
     async fn ack(&mut self) -> Result<()> {
         if self.removes {
-            entries::remove(&self.session, &self.stream, self.entry.sequence).await?;
+            let entries = Entries {
+                session: &self.session,
+                stream: &self.stream,
+            };
+            entries.remove(self.entry.sequence).await?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use iobox_core::{
 };
 
 use crate::{
-    desk::{Desk, RETENTIONS, Read, dry, numbered, open, source},
+    desk::{Desk, RETENTIONS, ROOM, Read, dry, numbered, open, source},
     support::server,
 };
 
@@ -52,9 +52,7 @@ async fn a_stream_that_was_emptied_is_counted_without_a_message() {
         let stream = desk.place.context.get_stream(&desk.place.name).await;
         stream.expect("a stream").purge().await.expect("a purge");
         let mut reader = open(&source, read.position.clone(), 2, 1).await;
-        read.once(reader.as_mut(), crate::desk::ROOM)
-            .await
-            .expect("a batch");
+        read.once(reader.as_mut(), ROOM).await.expect("a batch");
         assert_eq!((read.ids.len(), read.lost), (5, 7));
         dry(reader.as_mut()).await;
         drop(reader);
@@ -163,14 +161,50 @@ async fn a_stream_that_lost_its_end_is_read_from_its_beginning() {
     read.until(reader.as_mut(), 5).await;
     reader.close().await;
     // As after a restart from which the entries 6 to 100 did not come back.
-    let position = read.position.expect("a position");
-    let (created, _) = position.as_str().split_once('/').expect("two parts");
-    let beyond = Position::new(format!("{created}/100")).expect("a position");
+    let beyond = moved(read.position.as_ref(), 100, 0);
     let mut reader = open(&source, Some(beyond), 1, 2).await;
     let mut again = Read::default();
     again.until(reader.as_mut(), 5).await;
     again.is(0..5);
     reader.close().await;
+}
+
+/// A position at another entry, whose time is so much earlier than the last one's.
+fn moved(position: Option<&Position>, sequence: u64, earlier: u64) -> Position {
+    let text = position.expect("a position").as_str();
+    let parts: Vec<&str> = text.split('/').collect();
+    let taken: u64 = parts[2].parse().expect("a time");
+    Position::new(format!("{}/{sequence}/{}", parts[0], taken - earlier)).expect("a position")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_were_given_again_are_read_again() {
+    let server = server::shared().await;
+    let minute = 60 * 1_000_000_000;
+    for retention in RETENTIONS {
+        println!("{retention:?}");
+        let desk = Desk::of(server.url(), retention).await;
+        let source = desk.source();
+        let mut reader = open(&source, None, 1, 1).await;
+        desk.publish(0..5).await;
+        let mut read = Read::default();
+        // Read, and never acked: the stream keeps them.
+        while read.ids.len() < 5 {
+            read.take(&reader.next(ROOM).await.expect("a batch"));
+        }
+        drop(reader);
+        // As after a crash that lost entries 1 to 3, all read by then: 1 to 5 are other ones.
+        let before = moved(read.position.as_ref(), 3, minute);
+        let mut reader = open(&source, Some(before), 2, 1).await;
+        let mut again = Read::default();
+        again.until(reader.as_mut(), 5).await;
+        again.is(0..5);
+        assert_eq!((again.lost, &again.position), (0, &read.position));
+        if retention != RetentionPolicy::Limits {
+            desk.holds(0).await;
+        }
+        reader.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,10 @@ use std::{
 use iobox_core::{
     Inbox, Router,
     handler::{self, HandlerError},
-    inbox::{InboxHandle, SourceName},
+    inbox::InboxHandle,
     memory::MemoryStore,
     message::Message,
     partition::Partitions,
-    store::Ingest as _,
 };
 use iobox_nats::SourceConfigBuilder;
 
@@ -78,16 +77,6 @@ impl Books {
             let before = last.insert(key, *number);
             assert!(before.is_none_or(|before| before < *number), "key {key}");
         }
-    }
-
-    /// Waits until the source stands at this entry.
-    pub(crate) async fn wait_for_position(&self, name: &str, sequence: u64) {
-        let name = SourceName::new(name).expect("a name");
-        until("the position moves", async || {
-            let position = self.store.position(&name).await.expect("a position");
-            position.is_some_and(|at| at.as_str().ends_with(&format!("/{sequence}")))
-        })
-        .await;
     }
 }
 

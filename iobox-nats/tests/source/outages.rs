@@ -46,9 +46,6 @@ async fn survive(retention: RetentionPolicy, mut take_away: impl FnMut(&mut Nats
         .await;
     }
     books.wait_for(published as usize).await;
-    books
-        .wait_for_position(&desk.place.name, u64::from(published))
-        .await;
     books.check(published);
     if retention != RetentionPolicy::Limits {
         desk.holds(0).await;
