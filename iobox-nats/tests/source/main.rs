@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod certified;
 mod changes;
 mod desk;
 mod inbox;

@@ -266,6 +266,38 @@ async fn an_interest_stream_keeps_what_comes_while_nobody_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_kill_is_read_whatever_numbers_it_gets() {
+    for retention in RETENTIONS {
+        let mut server = server::private(Nats::builder()).await;
+        let desk = Desk::of(server.url(), retention).await;
+        let source = desk.source();
+        let mut reader = open(&source, None, 1, 1).await;
+        desk.publish(0..10).await;
+        let mut read = Read::default();
+        read.until(reader.as_mut(), 10).await;
+        if retention != RetentionPolicy::Limits {
+            desk.holds(0).await;
+        }
+        server.kill().expect("a kill");
+        server.start().expect("a start");
+        until("the server is back", async || {
+            desk.place.context.get_stream(&desk.place.name).await.is_ok()
+        })
+        .await;
+        let last = desk.place.info().await.state.last_sequence;
+        println!("{retention:?}: after the kill the last number is {last}");
+        desk.publish(10..25).await;
+        let mut reader = open(&source, read.position.clone(), 2, 1).await;
+        read.until(reader.as_mut(), 25).await;
+        read.is(0..25);
+        if retention != RetentionPolicy::Limits {
+            desk.holds(0).await;
+        }
+        reader.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redelivery_ends_an_ordered_reader() {
     let server = server::shared().await;
     for retention in RETENTIONS {
