@@ -11,10 +11,16 @@ mod support;
 use std::{
     io::Write,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use iobox_core::publisher::{Publisher as _, Receipt};
-use iobox_nats::{Config, JetStreamPublisher, StreamSettings};
+use iobox_core::{
+    message::Limits,
+    publisher::{Publisher as _, Receipt},
+    source::{Room, Source as _, Start},
+    store::Epoch,
+};
+use iobox_nats::{Config, JetStreamPublisher, JetStreamSource, SourceConfig, StreamSettings};
 use iobox_testkit::{
     broker::support::{ORIGIN, message, publish},
     servers::Nats,
@@ -69,6 +75,23 @@ async fn logs_hold_no_secret() {
     let refused = outcomes[1].clone().expect_err("too large");
     assert!(!refused.to_string().contains(SECRET), "{refused}");
     assert!(!refused.to_string().contains(PRIVATE), "{refused}");
+
+    // Reading it back.
+    let config = SourceConfig::builder(&with_secret, "ORDERS", "billing");
+    let source = JetStreamSource::new(config.build().expect("a configuration"));
+    source.probe().await.expect("a probe");
+    let start = Start::new(None, Epoch(1), 1, Limits::default());
+    let mut reader = source.open(&start).await.expect("a reader");
+    let room = Room {
+        messages: 10,
+        bytes: 10_000,
+        wait: Duration::from_secs(20),
+    };
+    let read = reader.next(room).await.expect("a batch");
+    assert_eq!(read.deliveries[0].message().payload(), SECRET.as_bytes());
+    assert!(!format!("{source:?} {reader:?} {read:?}").contains(SECRET));
+    reader.ack().await.expect("an ack");
+    reader.close().await;
 
     // A wrong password, and a server that goes away.
     let wrong = Config::builder(server.url(), "ORDERS").user("me", format!("{SECRET}-not"));

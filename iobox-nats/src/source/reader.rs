@@ -24,6 +24,8 @@ use crate::session::Session;
 
 /// How long a batch waits for entries that the server has and that are not here yet.
 const LINGER: Duration = Duration::from_millis(50);
+/// How many entries that are stored already are acked at once.
+const KNOWN_MAX: usize = 1_024;
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -95,17 +97,20 @@ impl JetStreamReader {
                 }
                 break;
             };
-            if self.waiting.is_empty() {
-                until = Instant::now() + LINGER;
-            }
+            let first = self.waiting.is_empty();
             let last = arrival.place.pending == 0;
             bytes += self.meet(arrival)?;
-            if last && !self.waiting.is_empty() {
+            if self.waiting.is_empty() {
+                if last || self.known.len() >= KNOWN_MAX {
+                    self.ack_known().await?;
+                }
+                continue;
+            }
+            if last {
                 break;
             }
-            if self.waiting.is_empty() {
-                until = end;
-                self.ack_known().await?;
+            if first {
+                until = Instant::now() + LINGER;
             }
         }
         self.ack_known().await

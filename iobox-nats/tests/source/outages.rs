@@ -47,6 +47,8 @@ async fn survive(retention: RetentionPolicy, mut take_away: impl FnMut(&mut Nats
     }
     books.wait_for(published as usize).await;
     books.check(published);
+    let last = desk.place.info().await.state.last_sequence;
+    println!("{retention:?}: the number of the last of {published} is {last}");
     if retention != RetentionPolicy::Limits {
         desk.holds(0).await;
     }
@@ -281,7 +283,11 @@ async fn what_comes_after_a_kill_is_read_whatever_numbers_it_gets() {
         server.kill().expect("a kill");
         server.start().expect("a start");
         until("the server is back", async || {
-            desk.place.context.get_stream(&desk.place.name).await.is_ok()
+            desk.place
+                .context
+                .get_stream(&desk.place.name)
+                .await
+                .is_ok()
         })
         .await;
         let last = desk.place.info().await.state.last_sequence;
