@@ -1,11 +1,12 @@
 //! The arrival: an entry of the stream, as the broker delivered it.
 
+use std::fmt;
+
 use async_nats::Message;
 
 use super::place::Place;
 
-/// One delivery of an entry.
-#[derive(Debug)]
+/// One delivery of an entry. `Debug` shows its place alone.
 pub(super) struct Arrival {
     pub(super) place: Place,
     /// Where acks of it go.
@@ -29,5 +30,42 @@ impl Arrival {
     /// How much room it takes.
     pub(super) const fn bytes(&self) -> usize {
         self.message.length
+    }
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_it_is_not_shown() {
+        let reply = "$JS.ACK.ORDERS.app~ORDERS~1~1.1.7.3.1700000000000000001.4";
+        let mut headers = async_nats::HeaderMap::new();
+        let value = "canary".parse::<async_nats::HeaderValue>();
+        headers.insert("a", value.expect("a value"));
+        let message = Message {
+            subject: "orders".into(),
+            reply: Some(reply.into()),
+            payload: "canary".into(),
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 100,
+        };
+        let arrival = Arrival::of(&message).expect("an arrival");
+        assert_eq!((arrival.reply.as_str(), arrival.bytes()), (reply, 100));
+        let shown = format!("{arrival:?}");
+        assert!(
+            shown.contains("stream: 7") && !shown.contains("canary"),
+            "{shown}"
+        );
     }
 }

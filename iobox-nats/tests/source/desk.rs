@@ -11,7 +11,10 @@ use iobox_core::{
     store::Epoch,
 };
 use iobox_nats::{JetStreamPublisher, JetStreamSource, SourceConfig, SourceConfigBuilder};
-use iobox_testkit::broker::support::{ORIGIN, message, publish};
+use iobox_testkit::{
+    broker::support::{ORIGIN, message, publish},
+    servers::Nats,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -93,6 +96,35 @@ impl Desk {
         let mut names: Vec<String> = names.await.expect("names");
         names.sort();
         names
+    }
+
+    /// Waits until every consumer has everything acked, and then until nothing is left, on a stream that
+    /// drops what is acked.
+    ///
+    /// Servers before 2.10 that were restarted may bring back entries of an interest stream that were
+    /// acked just before, and keep them although no consumer wants them.
+    pub(crate) async fn is_done(&self, server: &Nats) {
+        let info = self.place.info().await;
+        until("everything is acked", async || {
+            let stream = self.place.context.get_stream(&self.place.name).await;
+            let stream = stream.expect("a stream");
+            for name in self.consumers().await {
+                let info = stream.consumer_info(&name).await.expect("a consumer");
+                if info.num_ack_pending + usize::try_from(info.num_pending).expect("few") > 0 {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        let keeps = match info.config.retention {
+            RetentionPolicy::Limits => true,
+            RetentionPolicy::Interest => server.version().starts_with("2.9."),
+            RetentionPolicy::WorkQueue => false,
+        };
+        if !keeps {
+            self.holds(0).await;
+        }
     }
 
     /// Waits until the stream holds this many entries.

@@ -49,9 +49,7 @@ async fn survive(retention: RetentionPolicy, mut take_away: impl FnMut(&mut Nats
     books.check(published);
     let last = desk.place.info().await.state.last_sequence;
     println!("{retention:?}: the number of the last of {published} is {last}");
-    if retention != RetentionPolicy::Limits {
-        desk.holds(0).await;
-    }
+    desk.is_done(&server).await;
     until("one consumer is left", async || {
         desk.consumers().await.len() == 1
     })
