@@ -7,7 +7,7 @@
 #[doc(inline)]
 pub use iobox_core::*;
 
-/// The NATS JetStream publisher.
+/// NATS JetStream: the publisher and the source.
 #[cfg(feature = "nats")]
 #[doc(inline)]
 pub use iobox_nats as nats;
