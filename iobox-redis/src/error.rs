@@ -120,7 +120,7 @@ const TABLE: &[(&str, &str, About, &str)] = &[
         "NOPERM",
         "key",
         About::Message,
-        "the user may not write to the stream of this topic",
+        "the user may not write to the stream of this topic, or not read it",
     ),
     (
         "NOPERM",
@@ -133,6 +133,18 @@ const TABLE: &[(&str, &str, About, &str)] = &[
         "",
         About::Message,
         "the key of this topic's stream holds something else: rename that",
+    ),
+    (
+        "NOGROUP",
+        "",
+        About::Server,
+        "the consumer group is gone: it is made again",
+    ),
+    (
+        "UNBLOCKED",
+        "",
+        About::Server,
+        "the stream was deleted while it was read",
     ),
     // The server ends the connection besides.
     (
@@ -408,6 +420,16 @@ mod tests {
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "transient",
             "something else",
+        ),
+        (
+            "NOGROUP No such key 'secret' or consumer group 'secret'",
+            "unavailable",
+            "made again",
+        ),
+        (
+            "UNBLOCKED the stream key no longer exists",
+            "unavailable",
+            "was deleted",
         ),
         (
             "ERR Protocol error: invalid bulk length",

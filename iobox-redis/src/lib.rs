@@ -56,7 +56,9 @@ mod connection;
 mod durability;
 mod error;
 mod publisher;
+mod source;
 mod wire;
 
 pub use config::{Config, ConfigBuilder};
 pub use publisher::RedisPublisher;
+pub use source::{RedisSource, RedisSourceBuilder};
