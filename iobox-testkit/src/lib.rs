@@ -8,4 +8,5 @@
 
 pub mod broker;
 pub mod servers;
+pub mod source;
 pub mod suite;
