@@ -120,7 +120,7 @@ const TABLE: &[(&str, &str, About, &str)] = &[
         "NOPERM",
         "key",
         About::Message,
-        "the user may not write to the stream of this topic, or not read it",
+        "the user may not write to the stream of this topic",
     ),
     (
         "NOPERM",
@@ -245,6 +245,15 @@ pub(crate) fn asked(what: &str, error: &RedisError) -> Error {
         None if is_setup(error) => Error::invalid(format!("{what}: {}", broken(error))),
         None => Error::unavailable(format!("{what}: {}", broken(error))),
     }
+}
+
+/// The same of a reader, whose rights are others.
+pub(crate) fn read(what: &str, error: &RedisError) -> Error {
+    if error.code() == Some("NOPERM") {
+        let reason = "NOPERM: the user may not run the command, or not on this key";
+        return Error::invalid(format!("{what}: {reason}"));
+    }
+    asked(what, error)
 }
 
 /// The same as the outcome of a message that was not sent.

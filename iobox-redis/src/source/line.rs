@@ -10,34 +10,40 @@ use tokio::time::Instant;
 use super::{command, entry, look::Look, stream::Stream};
 use crate::{
     connection::{Connection, Connector, now},
+    durability::Facts,
     error,
 };
 
 /// A connection that one reader uses alone, since reading blocks it.
 pub(super) struct Line {
     connection: Connection,
+    facts: Facts,
     /// The server's milliseconds, and when they were those.
     clock: (u64, Instant),
 }
 
 impl Line {
-    /// Connects.
+    /// Connects, and refuses a server that no source can work with: it may have become a replica
+    /// since it was probed.
     ///
     /// # Errors
     /// As for [`Source::open`](iobox_core::source::Source::open).
     pub(super) async fn open(connector: &Connector) -> Result<Self> {
         let connection = connector.dedicated().await?;
+        let facts = Facts::ask(&connection).await?;
+        facts.check_use("source")?;
         let mut line = Self {
             connection,
+            facts,
             clock: (0, now()),
         };
         line.set_clock().await?;
         Ok(line)
     }
 
-    /// The connection.
-    pub(super) const fn connection(&self) -> &Connection {
-        &self.connection
+    /// What the server told of itself.
+    pub(super) const fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The server's milliseconds, by the last look at its clock.
@@ -103,7 +109,7 @@ impl Line {
                         stream.key
                     )))
                 }
-                Err(refused) => Err(error::asked(
+                Err(refused) => Err(error::read(
                     &format!("the stream {} cannot be read", stream.key),
                     &refused,
                 )),
@@ -114,7 +120,7 @@ impl Line {
 
 /// What becomes of an error that a reader is given.
 pub(super) fn refusal(refused: &RedisError) -> Error {
-    error::asked("Redis cannot be read", refused)
+    error::read("Redis cannot be read", refused)
 }
 
 /// Whether the server says that a key is not there.

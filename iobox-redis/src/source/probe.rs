@@ -6,7 +6,7 @@ use iobox_core::{Result, source::Order};
 use redis::Cmd;
 
 use super::{command, entry::EntryId, line::Line, stream::Stream, whole::Settings};
-use crate::{durability::Facts, error};
+use crate::error;
 
 /// A group that nobody has: sources have no `$` in their names.
 const NO_GROUP: &str = "$probe";
@@ -16,9 +16,7 @@ const NO_GROUP: &str = "$probe";
 /// # Errors
 /// As for [`Source::probe`](iobox_core::source::Source::probe).
 pub(super) async fn probe(settings: &Settings, line: &Line) -> Result<()> {
-    let facts = Facts::ask(line.connection()).await?;
-    facts.check_use("source")?;
-    if let Some(objection) = facts.objection() {
+    if let Some(objection) = line.facts().objection() {
         tracing::warn!(
             source = %settings.name,
             "{objection}; until then what the server forgets before it is read IS LOST"
@@ -36,7 +34,7 @@ pub(super) async fn probe(settings: &Settings, line: &Line) -> Result<()> {
             {
                 let key = &stream.key;
                 let what = format!("Redis refuses {name} of the stream {key}");
-                return Err(error::asked(&what, &refused));
+                return Err(error::read(&what, &refused));
             }
         }
     }

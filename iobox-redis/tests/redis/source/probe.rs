@@ -89,7 +89,7 @@ async fn each_missing_right_is_named() {
     let name = iobox_core::inbox::SourceName::new("tests").expect("a name");
     let builder = RedisSource::builder(config.build().expect("a configuration"), name);
     let source = builder.topic(TOPIC).build().expect("a source");
-    refused(&source, "or not read it").await;
+    refused(&source, "or not on this key").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +106,9 @@ async fn replicas_and_nodes_of_clusters_are_refused() {
         let server = server(Redis::builder().setting(line)).await;
         let place = Place::on(&server).await;
         refused(&source(&place), says).await;
+        let opened = source(&place).open(&start(None, 1)).await;
+        let error = opened.expect_err("refused").to_string();
+        assert!(error.contains(says), "{error}");
     }
 }
 
