@@ -1,6 +1,6 @@
 //! The group: it follows what is committed, and nothing is read through it.
 
-use iobox_core::source::Source as _;
+use iobox_core::source::{Room, Source as _};
 use iobox_testkit::{
     servers::Redis,
     source::support::{Read, open, room, start},
@@ -60,6 +60,30 @@ async fn its_lag_is_what_is_not_acked_also_when_entries_were_removed() {
     read.until(reader.as_mut(), 3).await;
     read.nothing_more(reader.as_mut()).await;
     assert_eq!(group(&place).await, Some(("2-3".to_owned(), Some(0))));
+    reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_pass_entries_that_were_read_and_had_no_room_in_the_batch() {
+    let server = server(Redis::builder()).await;
+    let place = Place::on(&server).await;
+    let stream = format!("{}{TOPIC}", place.prefix);
+    let large = "l".repeat(20_000);
+    for number in 1..=8 {
+        let id = format!("1-{number}");
+        let command = ["XADD", &stream, &id, "data", &large];
+        place.reader.ask(&command).await.expect("an entry");
+    }
+    let mut reader = open(&source(&place), None, 1).await;
+    let room = Room {
+        bytes: 64 * 1024,
+        ..room(100)
+    };
+    for (at, lag) in [("1-3", 5), ("1-6", 2), ("1-8", 0)] {
+        reader.next(room).await.expect("a batch");
+        reader.ack().await.expect("an ack");
+        assert_eq!(group(&place).await, Some((at.to_owned(), Some(lag))));
+    }
     reader.close().await;
 }
 

@@ -1,10 +1,13 @@
 //! Topics: several of one source, one that comes later, and one that goes and comes back.
 
+use std::collections::HashMap;
+
 use iobox_redis::RedisSource;
 use iobox_testkit::{
     servers::Redis,
-    source::support::{Read, open},
+    source::support::{Read, open, room},
 };
+use redis::Value;
 
 use super::builder;
 use crate::support::{Place, message, publish, server};
@@ -73,4 +76,65 @@ async fn sixty_four_topics_are_read_together_each_in_its_order() {
         assert_eq!(ids, expected);
     }
     reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_and_had_no_room_in_a_batch_is_neither_passed_by_nor_acked() {
+    let server = server(Redis::builder()).await;
+    let place = Place::on(&server).await;
+    let topics = ["a", "b", "c"];
+    for number in 0..2 {
+        publish_to(&place, &topics, number).await;
+    }
+    for unordered in [false, true] {
+        let builder = topics
+            .iter()
+            .fold(builder(&place), |builder, topic| builder.topic(*topic));
+        let builder = if unordered {
+            builder.unordered()
+        } else {
+            builder
+        };
+        let source = builder.build().expect("a source");
+        if unordered {
+            // The source that came before has moved the groups to the end.
+            for topic in topics {
+                place
+                    .ask(&format!("XGROUP SETID {}{topic} tests 0", place.prefix))
+                    .await;
+            }
+        }
+        let mut read = Read::default();
+        for epoch in 1..=6 {
+            let mut reader = open(&source, read.position.as_ref(), epoch).await;
+            read.step(reader.as_mut(), room(1)).await.expect("a batch");
+            let stored = usize::try_from(epoch).expect("small");
+            assert_eq!(read.deliveries.len(), stored, "{:?}", read.ids());
+            assert_eq!(acked(&place, &topics).await, stored);
+            // What it carries is dropped with it.
+            drop(reader);
+        }
+        let mut ids = read.ids();
+        ids.sort();
+        assert_eq!(ids, ["a/0", "a/1", "b/0", "b/1", "c/0", "c/1"]);
+    }
+}
+
+/// How many entries of these streams the group has behind it, those that are pending left out.
+async fn acked(place: &Place, topics: &[&str]) -> usize {
+    let mut acked = 0;
+    for topic in topics {
+        let stream = format!("{}{topic}", place.prefix);
+        let told = place.ask(&format!("XINFO GROUPS {stream}")).await;
+        let groups: Vec<HashMap<String, Value>> = redis::from_redis_value(told).expect("groups");
+        let group = &groups[0];
+        let at: String =
+            redis::from_redis_value(group["last-delivered-id"].clone()).expect("an id");
+        let up_to = place.ask(&format!("XRANGE {stream} - {at}")).await;
+        let (Value::Array(up_to), Value::Int(pending)) = (up_to, &group["pending"]) else {
+            panic!("no list of entries");
+        };
+        acked += up_to.len() - usize::try_from(*pending).expect("a count");
+    }
+    acked
 }
