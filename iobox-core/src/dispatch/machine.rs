@@ -48,8 +48,10 @@ pub struct Machine {
     pub(super) solo_last: (Partition, Seq),
     /// Rows that were unavailable and wait for a moment, by the time they are ready.
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
-    /// How many executions the other side answered.
-    pub(super) answers: u64,
+    /// How many batches were sent.
+    pub(super) batches: u64,
+    /// The last batch of which the other side answered something.
+    pub(super) answered: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
     /// Turns with each fetch, which serves another partition first.
@@ -90,7 +92,8 @@ impl Machine {
             solo_at: now,
             solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
-            answers: 0,
+            batches: 0,
+            answered: 0,
             drain: None,
             rotor: 0,
             served: Partition::new(u8::MAX),

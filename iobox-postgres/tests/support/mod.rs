@@ -5,6 +5,7 @@
     reason = "each test crate uses a part of it"
 )]
 
+pub(crate) mod effect;
 mod fixture;
 pub(crate) mod given;
 

@@ -54,6 +54,9 @@ fn quickstart_publishes_what_was_committed() -> Result<()> {
             "ok  nothing lost",
             "ok  nothing invented",
             "ok  in order for each of 20 customers",
+            "ok  effects = messages: 450 reservations",
+            "the label came at attempt 3",
+            "ok  1 dead letter, kept with its payload",
         ],
     )
 }
@@ -70,6 +73,9 @@ fn quickstart_survives_a_kill() -> Result<()> {
             "ok  nothing invented",
             "ok  in order for each of 20 customers",
             "messages arrived twice, of at most 40",
+            "the first warehouse, by SIGKILL",
+            "ok  effects = messages: 450 reservations",
+            "ok  1 dead letter, kept with its payload",
         ],
     )
 }

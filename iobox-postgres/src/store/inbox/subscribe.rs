@@ -29,7 +29,7 @@ impl PostgresStore {
     async fn subscribe_all(&self, all: Vec<Subscription>) -> Result<()> {
         self.known(&Queue::Outbox)?;
         self.verify().await?;
-        let mut tx = self.handler_pool.begin().await.map_err(failed)?;
+        let mut tx = self.begin_own().await.map_err(failed)?;
         let sql = &self.sql.inbox;
         // Nobody receives from here to the commit.
         execute(&sql.change_routing, &mut tx).await?;
@@ -119,7 +119,7 @@ impl PostgresStore {
     }
 
     async fn retire_handler(&self, handler: HandlerName) -> Result<bool> {
-        let mut tx = self.handler_pool.begin().await.map_err(failed)?;
+        let mut tx = self.begin_own().await.map_err(failed)?;
         execute(&self.sql.inbox.change_routing, &mut tx).await?;
         let retire = self
             .sql

@@ -10,7 +10,7 @@ use iobox_core::{
 };
 use uuid::Uuid;
 
-use super::support::{Worker, delivery, queue, receive, source, stats, subscribe};
+use super::support::{Worker, delivery, messages, queue, receive, source, stats, subscribe};
 use crate::suite::{Harness, support::partitions};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -144,14 +144,7 @@ where
         receive(store, &all).await;
     }
     let rows = Worker::new(store, "a").await.fetch().await;
-    let found: Vec<_> = rows
-        .iter()
-        .map(|row| match &row.body {
-            Body::Message(message) => message.id().to_string(),
-            Body::Corrupt(reason) => panic!("{reason}"),
-        })
-        .collect();
-    assert_eq!(found, ids);
+    assert_eq!(messages(&rows), ids);
 }
 
 /// When one delivery of a call breaks a bound nothing of the call is stored.
