@@ -17,7 +17,7 @@ pub use iobox_nats as nats;
 #[doc(inline)]
 pub use iobox_postgres as postgres;
 
-/// The Redis Streams publisher.
+/// The Redis Streams publisher and source.
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use iobox_redis as redis;
