@@ -165,3 +165,27 @@ fn orders_on_postgres_arrive_in_jetstream_in_order() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn two_services_balance_their_books() -> Result<()> {
+    let (database, broker) = (Postgres::shared()?, Nats::shared()?);
+    let environment = [
+        ("IOBOX_TEST_POSTGRES_URL", database.url()),
+        ("IOBOX_TEST_NATS_URL", broker.url()),
+        ("IOBOX_SCHEMA", &unique_schema("services")),
+    ];
+    // The second run finds the tables and the stream of the first.
+    for _ in 0..2 {
+        let output = cargo_run(&["-p", "two_services"], &environment)?;
+        says(
+            &output,
+            &[
+                "300 orders were placed while services were killed",
+                "ok  every order came to its end",
+                "ok  the goods balance",
+                "ok  the money balances",
+            ],
+        )?;
+    }
+    Ok(())
+}
