@@ -6,7 +6,7 @@ use super::{Names, Statement};
 /// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
 /// `$7` the partitions of the full keys. Takes no locks; everything comes from the snapshot of the one statement.
 ///
-/// `visit` goes from partition to partition and stops when enough was found. In each it reads at
+/// `visit` goes from partition to partition and stops when enough was found; with `$5` 0 it goes to all. In each it reads at
 /// most `2 * limit` pending rows by the index `message_pending` (`limit` when nothing blocks and no
 /// key of it is full) and the 1,000 longest due, or `2 * limit`, by `message_due`; one more of each to see
 /// whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
@@ -110,7 +110,7 @@ with recursive now as materialized (
       ) as sums
     ) as chosen
   ) as w
-  where v.taken < $5 and (v.bytes < $6 or v.taken = 0)
+  where v.taken < greatest($5, 1) and (v.bytes < $6 or v.taken = 0)
 )
 select false, m.partition, m.seq, m.revision, m.attempt, m.key, m.crashes, m.uncertain, m.alone,
   m.suspect, m.size,
