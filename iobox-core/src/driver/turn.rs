@@ -239,9 +239,7 @@ impl<E: Executor> Driver<E> {
     }
 
     fn end_turn(&mut self, now: Time) {
-        for event in self.machine.events() {
-            self.telemetry.note(&event);
-        }
+        self.telemetry.note_all(self.machine.events());
         let (buffered_rows, buffered_bytes) = self.machine.buffered();
         let turn = Turn {
             at: self.start + now.since_start(),
