@@ -20,6 +20,9 @@ use crate::{
 const PROBE_LIMIT: usize = 64;
 /// How many rows that a call sets aside tell that there are more, at most: their partition is clogged.
 const CLOGGED: usize = 512;
+/// The least share of a fetch that a partition with many rows gets, while the others wait for the
+/// next: a store passes over all that is held of each partition that it looks into.
+const SHARE_MIN: usize = 125;
 /// The most full keys that a request names.
 const FULL_MAX: usize = 256;
 /// The most keys that a request asks to release.
@@ -84,15 +87,19 @@ impl Machine {
             .filter(|(_, work)| due(work) && work.clogged == clears)
             .map(|(partition, _)| *partition)
             .collect();
-        // Each fetch serves another partition first.
-        self.rotor = self.rotor.wrapping_add(1);
-        let start = usize::from(self.rotor) % due.len().max(1);
+        // Each fetch serves another partition first, and at most so many that have more than a few rows.
+        let start = due.partition_point(|partition| *partition <= self.rotor);
+        let start = start % due.len().max(1);
         due.rotate_left(start);
-        let busy = due
-            .iter()
-            .filter(|partition| self.works.get(partition).is_some_and(|work| work.more))
-            .count();
-        let share = limit.div_ceil(busy.max(1)).max(1);
+        let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
+        let most = limit.div_ceil(SHARE_MIN.min(self.settings.batch.div_ceil(8)));
+        let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
+        if !clears {
+            due.retain(|partition| served.contains(partition) || !busy(partition));
+            let first = due.first().filter(|_| served.len() < most);
+            self.rotor = *first.or(served.last()).unwrap_or(&self.rotor);
+        }
+        let share = limit.div_ceil(served.len().max(1)).max(1);
         let mut partitions = Vec::with_capacity(due.len());
         for partition in due {
             if let Some(work) = self.works.get_mut(&partition) {
