@@ -65,8 +65,8 @@
     -- Every message gets a second version, when it is done: room for it is left where the first one
     -- is, here and in the two indexes that list every version, so that no page is split for it.
     fillfactor = 50,
-    -- What is done stays for the retention: vacuum by absolute numbers, since
-    -- a fraction of a long history would let the dead entries of the small indexes pile up.
+    -- What is done stays for the retention: vacuum by absolute numbers, since a fraction of a long
+    -- history would let the dead entries of the small indexes pile up.
     autovacuum_vacuum_scale_factor = 0.01,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_insert_scale_factor = 0.05,

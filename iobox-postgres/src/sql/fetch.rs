@@ -6,14 +6,14 @@ use super::{Names, Statement};
 /// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
 /// `$7` the partitions of the full keys. Takes no locks; everything comes from the snapshot of the one statement.
 ///
-/// `visit` goes from partition to partition and stops when enough was found; with `$5` 0 it goes to all.
-/// Where nothing blocks, no key is full and the bytes suffice, the rows are the oldest of the pending ones by
-/// the index `message_pending` and the 1,000 longest due by `message_due` (`plain`). Else it is careful: it
-/// reads at most `2 * limit` pending rows and the 1,000 longest due, or `2 * limit`; one more of each to
-/// see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
-/// keeps the places (`ctid`) of the rows that may run; within a snapshot they are as good as the key,
-/// and only these are read again, with their payload. Of the others it keeps the keys, at most 256 of
-/// a partition, whose rows are in the way.
+/// `visit` goes from partition to partition and stops when enough was found; with `$5` 0 it goes to
+/// all. Where nothing blocks, no key is full and the bytes suffice, it takes the oldest of the pending
+/// rows by the index `message_pending` and of the 1,000 longest due by `message_due` (`plain`). Else
+/// it is careful: it reads at most `2 * limit` pending rows and the 1,000 longest due, or `2 * limit`;
+/// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
+/// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
+/// snapshot they are as good as the key, and only these are read again, with their payload. Of the
+/// others it keeps the keys, at most 256 of a partition, whose rows are in the way.
 ///
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
