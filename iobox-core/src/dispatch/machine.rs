@@ -54,8 +54,8 @@ pub struct Machine {
     pub(super) answered: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
-    /// Turns with each fetch, which serves another partition first.
-    pub(super) rotor: u8,
+    /// The last partition with many rows that a fetch served: the next one begins behind it.
+    pub(super) rotor: Partition,
     /// The partition that executed last.
     pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
@@ -95,7 +95,7 @@ impl Machine {
             batches: 0,
             answered: 0,
             drain: None,
-            rotor: 0,
+            rotor: Partition::new(u8::MAX),
             served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,

@@ -15,10 +15,17 @@ use crate::{
 pub(super) type SettleCall = Vec<(Partition, Epoch, Seq)>;
 
 impl Machine {
+    /// The most settles under way: a fetch that clears has the place of one of several.
+    fn settles_max(&self) -> usize {
+        let clears = self.fetches.values().any(|ask| ask.0 == 0);
+        let settles = self.settings.settles.saturating_sub(usize::from(clears));
+        settles.max(1)
+    }
+
     /// When the next settle is due.
     pub(super) fn settle_at(&self, now: Time) -> Option<Time> {
         // The next reply makes room; until then more rows gather.
-        if self.settles.len() >= self.settings.settles {
+        if self.settles.len() >= self.settles_max() {
             return None;
         }
         let waiting = self
@@ -55,7 +62,7 @@ impl Machine {
             .filter(|work| work.settling.is_none() && work.settle_at <= now)
             .map(|work| work.queue.len())
             .sum();
-        let calls = self.settings.settles.saturating_sub(self.settles.len());
+        let calls = self.settles_max().saturating_sub(self.settles.len());
         ready
             .div_ceil(calls.max(1))
             .max(self.settings.batch.div_ceil(4))

@@ -25,7 +25,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use super::Turn;
 use crate::{
@@ -41,6 +41,29 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Telemetry {
     queue: String,
     next_gauges: Time,
+    executed: Option<Executed>,
+}
+
+/// Metrics of every message, looked up once a turn: a look-up costs more than what it is for, and a
+/// program may install its recorder at any time.
+#[derive(Debug)]
+struct Executed {
+    count: u64,
+    total: Counter,
+    latency: Histogram,
+    attempts: Histogram,
+}
+
+impl Executed {
+    fn of(queue: &str) -> Self {
+        let queue = || queue.to_owned();
+        Self {
+            count: 0,
+            total: counter!("iobox_executed_total", "queue" => queue()),
+            latency: histogram!("iobox_commit_to_publish_seconds", "queue" => queue()),
+            attempts: histogram!("iobox_attempts", "queue" => queue()),
+        }
+    }
 }
 
 impl Telemetry {
@@ -48,6 +71,7 @@ impl Telemetry {
         Self {
             queue: queue.name().to_owned(),
             next_gauges: Time::default(),
+            executed: None,
         }
     }
 
@@ -60,7 +84,17 @@ impl Telemetry {
         tracing::trace!(queue = %self.queue, messages, "executing a batch");
     }
 
-    pub(super) fn note(&self, event: &Event) {
+    /// Notes the events of one turn.
+    pub(super) fn note_all(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            self.note(&event);
+        }
+        if let Some(executed) = self.executed.take() {
+            executed.total.increment(executed.count);
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
         let queue = &self.queue;
         match event {
             Event::Executed {
@@ -68,13 +102,13 @@ impl Telemetry {
                 latency,
                 attempt,
             } => {
-                self.count("iobox_executed_total", 1);
+                let executed = self.executed.get_or_insert_with(|| Executed::of(queue));
+                executed.count += 1;
+                executed.latency.record(latency.as_secs_f64());
+                executed.attempts.record(f64::from(*attempt));
                 if *duplicate {
                     self.count("iobox_duplicate_acks_total", 1);
                 }
-                histogram!("iobox_commit_to_publish_seconds", "queue" => queue.clone())
-                    .record(latency.as_secs_f64());
-                histogram!("iobox_attempts", "queue" => queue.clone()).record(f64::from(*attempt));
             }
             Event::Retrying {
                 partition,

@@ -251,12 +251,13 @@ impl<E: Executor> Driver<E> {
     }
 
     fn end_turn(&mut self, now: Time) {
-        for event in self.machine.events() {
-            self.telemetry.note(&event);
-            if let Some((queue, observer)) = &self.observer {
-                observe::tell(observer, queue, &event);
+        let observer = self.observer.as_ref();
+        let told = self.machine.events().inspect(|event| {
+            if let Some((queue, observer)) = observer {
+                observe::tell(observer, queue, event);
             }
-        }
+        });
+        self.telemetry.note_all(told);
         let (buffered_rows, buffered_bytes) = self.machine.buffered();
         let turn = Turn {
             at: self.start + now.since_start(),

@@ -201,7 +201,7 @@ impl Store for PostgresStore {
         self.settle_all(settlements).await
     }
 
-    /// One connection stays for a fetch.
+    /// One connection stays for a fetch; one that clears has the place of a settle.
     fn settles_at_once(&self) -> usize {
         usize::try_from(self.config.pool_size.saturating_sub(1).max(1)).unwrap_or(1)
     }

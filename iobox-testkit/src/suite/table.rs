@@ -114,6 +114,7 @@ macro_rules! __store_table {
                 rows_that_are_held_are_not_set_aside
                 blocked_rows_hide_the_rest_only_for_a_while
                 blocked_rows_take_no_room
+                a_fetch_of_nothing_sets_aside
             }
             waiting {
                 a_waiting_row_is_not_fetched
