@@ -1,39 +1,31 @@
-//! The checker: reads a history and says which guarantee it breaks, if any.
+//! The checker of one queue: reads what happened to it and says which guarantee that breaks.
 
 use std::time::Duration;
 
-use iobox_core::{
-    partition::Partition,
-    store::{Epoch, InstanceId, State},
-};
+use iobox_core::{partition::Partition, store::State};
 
+use super::intake::Row;
+use super::known::{Checker, Known, Rules, Violation, broken};
 use crate::{
-    history::{Entry, Event, Id, Kind, Process, Reply, Result as SettleResult},
-    known::{Checker, Known, Violation, broken},
-    plan::Plan,
+    gate::UNBEGUN,
+    history::{Event, Id, Kind, Process, Result as SettleResult},
 };
 
-/// Checks a whole history.
-pub(crate) fn check(plan: &Plan, entries: &[Entry]) -> Result<(), Violation> {
-    let mut checker = Checker::new(plan);
-    for entry in entries {
-        checker.see(entry.at, &entry.event)?;
-    }
-    checker.finish()
-}
+/// After how many crashes alone a message is dead: the default, which no plan changes.
+const MAX_CRASHES: u32 = 3;
 
-impl Checker<'_> {
-    fn message(&mut self, id: &str) -> &mut Known {
+impl Checker {
+    pub(super) fn message(&mut self, id: &str) -> &mut Known {
         self.messages.entry(id.to_owned()).or_default()
     }
 
-    fn partition_of(&self, id: &str) -> Partition {
+    pub(super) fn partition_of(&self, id: &str) -> Partition {
         let key = self.messages.get(id).and_then(|known| known.key.as_deref());
         self.partitions.of(key.unwrap_or(id))
     }
 
     /// Everything that `process` sent and did not settle may be sent once more.
-    fn all_ambiguous(&mut self, process: Process, crash: bool, only: Option<Partition>) {
+    pub(super) fn all_ambiguous(&mut self, process: Process, crash: bool, only: Option<Partition>) {
         let ids: Vec<Id> = self
             .unsettled
             .iter()
@@ -50,7 +42,7 @@ impl Checker<'_> {
         }
     }
 
-    fn see(&mut self, at: Duration, event: &Event) -> Result<(), Violation> {
+    pub(crate) fn see(&mut self, at: Duration, event: &Event) -> Result<(), Violation> {
         match event {
             Event::Committed { ids, key } => {
                 for id in ids {
@@ -81,17 +73,23 @@ impl Checker<'_> {
                 self.draining.insert(*process, at);
             }
             Event::Drained { process } => self.drained(at, *process)?,
-            Event::Gone { process } => self.all_ambiguous(*process, false, None),
+            Event::Gone { process } => {
+                self.gone.insert(*process);
+                self.all_ambiguous(*process, false, None);
+            }
             Event::Renewed {
                 instance, until, ..
             } => {
                 self.alive_until.insert(*instance, *until);
             }
             Event::Granted {
-                instance, grants, ..
+                process,
+                instance,
+                grants,
+                now,
             } => {
                 for grant in grants {
-                    self.granted(at, *instance, grant.partition, grant.epoch)?;
+                    self.granted(*now, *process, *instance, grant)?;
                 }
             }
             Event::Released {
@@ -100,14 +98,17 @@ impl Checker<'_> {
                 partitions,
                 leave,
             } => {
-                self.released(*process, *instance, partitions, *leave)?;
+                self.released(at, *process, *instance, partitions, *leave)?;
             }
             Event::Settled { .. } => self.settled(event)?,
             Event::Sent { process, id, key } => self.sent(at, *process, id, key.as_deref())?,
             Event::Accepted { id, new } => self.accepted(id, *new)?,
             Event::Ended { process, id } => {
                 self.open.remove(&(*process, id.clone()));
-                self.message(id).ambiguous += 1;
+                let handles = self.rules.handles;
+                let known = self.message(id);
+                known.ambiguous += 1;
+                known.ended += u32::from(handles);
             }
             Event::Outcome {
                 process,
@@ -123,102 +124,42 @@ impl Checker<'_> {
                 known.ambiguous += 1;
                 known.transient = 0;
                 known.skipped = false;
+                known.done = false;
+                known.halts = false;
+                known.marked = 0;
             }
-            Event::Discarded { id } => self.message(id).discarded = true,
+            Event::Discarded { id } => {
+                let known = self.message(id);
+                known.discarded = true;
+                known.halts = false;
+            }
+            Event::Purged { ids } => self.purged(ids)?,
             Event::Row { id, state, .. } => self.row(id, *state)?,
-            Event::Started { .. } | Event::Resumed { .. } | Event::Fault { .. } | Event::Healed => {
+            Event::Effect { id } => self.message(id).effects += 1,
+            Event::Fault { what } => {
+                self.disturbed = true;
+                self.unbegun += u32::from(*what == UNBEGUN);
             }
+            Event::Killed { .. } => self.disturbed = true,
+            _ => {}
         }
         Ok(())
     }
 
-    fn granted(
-        &mut self,
-        at: Duration,
-        instance: InstanceId,
-        partition: Partition,
-        epoch: Epoch,
-    ) -> Result<(), Violation> {
-        if self
-            .epochs
-            .get(&partition)
-            .is_some_and(|last| *last >= epoch)
-        {
-            return broken(
-                "G5 epochs grow",
-                format!("{partition:?} got {epoch:?} again"),
-            );
+    /// A message came to the queue of a handler.
+    pub(super) fn comes(&mut self, row: &Row) {
+        let known = self.message(&row.id);
+        known.again += u32::from(row.again);
+        if row.again {
+            known.done = false;
+            return;
         }
-        self.epochs.insert(partition, epoch);
-        let before = self.owners.insert(partition, instance);
-        if let Some(owner) = before.filter(|owner| *owner != instance)
-            && let Some(until) = self.alive_until.get(&owner)
-        {
-            let now = Duration::from_secs(1_000_000) + at;
-            if *until > now {
-                return broken(
-                    "G6 no early reclaim",
-                    format!(
-                        "{partition:?} was taken {:?} before its owner expired",
-                        *until - now
-                    ),
-                );
-            }
+        known.committed = true;
+        known.key.clone_from(&row.key);
+        if let Some(key) = &row.key {
+            let commits = self.commits.entry(key.clone()).or_default();
+            commits.push(row.id.clone());
         }
-        Ok(())
-    }
-
-    fn released(
-        &mut self,
-        process: Process,
-        instance: InstanceId,
-        partitions: &[Partition],
-        leave: bool,
-    ) -> Result<(), Violation> {
-        for partition in partitions {
-            if self.owners.get(partition) == Some(&instance) {
-                self.owners.remove(partition);
-            }
-            let in_flight = self
-                .open
-                .iter()
-                .find(|(other, id)| *other == process && self.partition_of(id) == *partition);
-            if let Some((_, id)) = in_flight
-                && !self.paused.contains(&process)
-            {
-                let detail = format!("process {process} released {partition:?} while it sent {id}");
-                return broken("G12 releases what is quiet", detail);
-            }
-            self.all_ambiguous(process, false, Some(*partition));
-        }
-        if leave {
-            self.alive_until.remove(&instance);
-            self.owners.retain(|_, owner| *owner != instance);
-        }
-        Ok(())
-    }
-
-    fn drained(&mut self, at: Duration, process: Process) -> Result<(), Violation> {
-        let asked = self.draining.get(&process).copied().unwrap_or_default();
-        let took = at - asked;
-        let grace = self.plan.ttl;
-        if took > grace + Duration::from_secs(1) && !self.paused.contains(&process) {
-            return broken(
-                "G12 drain ends in time",
-                format!("process {process} took {took:?}"),
-            );
-        }
-        let in_flight = self.open.iter().find(|(other, _)| *other == process);
-        if let Some((_, id)) = in_flight
-            && took < grace
-        {
-            return broken(
-                "G12 drain waits for what is in flight",
-                format!("process {process} left after {took:?} while it sent {id}"),
-            );
-        }
-        self.all_ambiguous(process, false, None);
-        Ok(())
     }
 
     fn settled(&mut self, event: &Event) -> Result<(), Violation> {
@@ -236,6 +177,10 @@ impl Checker<'_> {
         };
         match result {
             SettleResult::Applied => {}
+            SettleResult::LeaseLost if !self.disturbed => {
+                let detail = format!("process {process} lost {partition:?}, and nothing was amiss");
+                return broken("G6 no lease is lost without a fault", detail);
+            }
             SettleResult::LeaseLost => {
                 self.all_ambiguous(*process, false, Some(*partition));
                 return Ok(());
@@ -260,22 +205,54 @@ impl Checker<'_> {
             );
         }
         let Some(id) = id else { return Ok(()) };
-        if *kind != Kind::Mark {
+        if !matches!(kind, Kind::Mark { .. } | Kind::Clear) {
             self.unsettled.remove(&(*process, id.clone()));
         }
+        let taken = self.takeovers.contains(partition);
+        let unbegun = self.unbegun;
+        let Rules {
+            max_attempts,
+            handles,
+            ..
+        } = self.rules;
         let known = self.message(id);
+        let by_crashes = known.marked >= MAX_CRASHES;
+        if let Kind::Mark { crashes } = kind {
+            known.marked = *crashes;
+        } else {
+            known.marked = 0;
+        }
+        if known.done && *kind != Kind::Done {
+            return broken(
+                "G5 what is done stays done",
+                format!("{id} was done, and {kind:?} was recorded"),
+            );
+        }
         match kind {
             Kind::Done if known.accepted == 0 => broken(
                 "G2 done means published",
                 format!("{id} is done and nobody has it"),
             ),
+            Kind::Done => {
+                known.done = true;
+                Ok(())
+            }
             Kind::Dead { halts } => {
                 known.skipped = !halts;
-                let failed = known.transient + known.permanent + known.crashes;
-                if known.sent > 0 && failed == 0 {
+                known.halts = *halts;
+                let failed = known.transient + known.permanent + known.crashes + known.ended;
+                if known.sent > 0 && failed == 0 && !by_crashes {
                     return broken(
                         "G11 unknown never dies",
                         format!("{id} is dead and was never refused"),
+                    );
+                }
+                let attempts = failed + if handles { unbegun } else { known.ambiguous };
+                let excused = known.sent == 0 || known.permanent > 0 || taken || by_crashes;
+                if !excused && attempts < max_attempts {
+                    return broken(
+                        "G11 only attempts count",
+                        format!("{id} is dead after {attempts} of {max_attempts} attempts"),
                     );
                 }
                 Ok(())
@@ -284,63 +261,19 @@ impl Checker<'_> {
         }
     }
 
-    fn sent(
-        &mut self,
-        at: Duration,
-        process: Process,
-        id: &str,
-        key: Option<&str>,
-    ) -> Result<(), Violation> {
-        if let Some(asked) = self.draining.get(&process)
-            && at > *asked + Duration::from_millis(100)
-        {
-            let detail = format!(
-                "process {process} sent {id} {:?} after it was told",
-                at - *asked
-            );
-            return broken("G12 nothing new in a drain", detail);
-        }
-        if let Some(key) = key {
-            let other = self.open.iter().find(|(other, open)| {
-                *other == process
-                    && self
-                        .messages
-                        .get(open)
-                        .and_then(|known| known.key.as_deref())
-                        == Some(key)
-            });
-            if let Some((_, other)) = other {
-                let detail =
-                    format!("process {process} sent {id} while {other} of {key} was in flight");
-                return broken("G3 one of a key in flight", detail);
+    /// What is purged had come to its end.
+    fn purged(&mut self, ids: &[Id]) -> Result<(), Violation> {
+        for id in ids {
+            self.rows.insert(id.clone());
+            let known = self.message(id);
+            if !known.done && !known.discarded {
+                return broken(
+                    "G2 nothing is lost",
+                    format!("{id} was purged and is not settled"),
+                );
             }
         }
-        self.open.insert((process, id.to_owned()));
-        self.unsettled.insert((process, id.to_owned()));
-        self.message(id).sent += 1;
         Ok(())
-    }
-
-    fn accepted(&mut self, id: &str, new: bool) -> Result<(), Violation> {
-        let known = self.message(id);
-        known.accepted += 1;
-        if known.rolled_back || !known.committed {
-            return broken("G1 only what is committed", format!("{id} was published"));
-        }
-        if let Some(key) = known.key.clone().filter(|_| new) {
-            self.appearances.entry(key).or_default().push(id.to_owned());
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, id: &str, outcome: Reply) {
-        let known = self.message(id);
-        match outcome {
-            Reply::Unknown => known.ambiguous += 1,
-            Reply::Transient => known.transient += 1,
-            Reply::Permanent => known.permanent += 1,
-            Reply::Ok | Reply::Unavailable => {}
-        }
     }
 
     fn row(&mut self, id: &str, state: State) -> Result<(), Violation> {
