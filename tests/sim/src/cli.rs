@@ -2,6 +2,7 @@
 
 use std::{
     process::ExitCode,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -126,20 +127,31 @@ fn keep(kept: &Kept, violation: &Violation) -> Result<(), String> {
 }
 
 fn keep_hunts(hunts: &[bugs::Hunt]) -> Result<(), String> {
-    for hunt in hunts {
-        let Some((seed, _, violation)) = &hunt.found else {
-            continue;
-        };
-        let (trim, left) = shrink(*seed, Some(hunt.bug), violation);
-        let kept = Kept {
-            name: format!("{:?}", hunt.bug),
-            seed: *seed,
-            bug: Some(hunt.bug),
-            trim,
-        };
-        keep(&kept, &left)?;
-    }
-    Ok(())
+    let left = Mutex::new(hunts.iter());
+    let next = || left.lock().expect("no panic holds the lock").next();
+    let one_after_the_other = || {
+        while let Some(hunt) = next() {
+            if let Some((seed, _, violation)) = &hunt.found {
+                let (trim, left) = shrink(*seed, Some(hunt.bug), violation);
+                let kept = Kept {
+                    name: format!("{:?}", hunt.bug),
+                    seed: *seed,
+                    bug: Some(hunt.bug),
+                    trim,
+                };
+                keep(&kept, &left)?;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = 0..campaign::threads();
+        let threads: Vec<_> = threads.map(|_| scope.spawn(one_after_the_other)).collect();
+        let ended = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("shrinking does not panic"));
+        ended.collect()
+    })
 }
 
 /// Whether the seeds that are kept hold; and says how many still show their bug when it is planted,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most runs that one shrinking takes.
-const RUNS_MAX: u32 = 400;
+const RUNS_MAX: u32 = 150;
 
 /// A failing run that is being made smaller.
 struct Shrinking {
@@ -36,7 +36,6 @@ pub(crate) fn shrink(seed: u64, bug: Option<Bug>, violation: &Violation) -> (Tri
     shrinking.messages();
     shrinking.rates();
     shrinking.faults();
-    shrinking.messages();
     let run = run_trimmed(seed, bug, &shrinking.trim);
     let left = check(&run.plan, &run.entries);
     (

@@ -137,6 +137,8 @@ pub(crate) struct Known {
     pub(crate) halts: bool,
     /// The crashes that its last mark recorded.
     pub(crate) marked: u32,
+    /// Who recorded it.
+    pub(crate) marked_by: Option<Process>,
     /// How often it was stored again after its marks were forgotten.
     pub(crate) again: u32,
     /// Effects that were found at the end.

@@ -219,6 +219,7 @@ impl Checker {
         let by_crashes = known.marked >= MAX_CRASHES;
         if let Kind::Mark { crashes } = kind {
             known.marked = *crashes;
+            known.marked_by = Some(*process);
         } else {
             known.marked = 0;
         }

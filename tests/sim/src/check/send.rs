@@ -53,10 +53,10 @@ impl Checker {
 
     /// What may have killed a process runs with nothing else in flight.
     pub(super) fn runs_alone(&self, process: Process, id: &str) -> Result<(), Violation> {
-        let held = |id: &str| self.holders.get(&self.partition_of(id)) == Some(&process);
+        // What another process marked meanwhile is no suspect to one that sent it before.
         let suspect = |id: &str| {
-            let marked = self.messages.get(id).is_some_and(|known| known.marked > 0);
-            marked && held(id)
+            let known = self.messages.get(id);
+            known.is_some_and(|known| known.marked > 0 && known.marked_by == Some(process))
         };
         let mut others = self.open.iter().filter(|(other, _)| *other == process);
         let company = if suspect(id) {
