@@ -72,7 +72,7 @@ impl Shrinking {
         let mut most = run.plan.messages;
         let mut step = most / 2;
         while step > 0 {
-            let fewer = most - step;
+            let fewer = most.saturating_sub(step);
             if fewer > 0
                 && self
                     .takes(self.with(|trim| trim.messages = Some(fewer)))
