@@ -10,13 +10,13 @@ use crate::relay::Stores;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 5_000)]
     pub(crate) messages: usize,
     /// Over how many ordering keys they are spread
     #[arg(long, default_value_t = 1_000)]
     pub(crate) keys: usize,
     /// How many times each is measured, in turns
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 7)]
     pub(crate) rounds: usize,
     /// Which store: postgres, sqlite or both
     #[arg(long, value_enum, default_value_t = Stores::Both)]
