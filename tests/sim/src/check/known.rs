@@ -139,7 +139,7 @@ pub(crate) struct Known {
     pub(crate) marked: u32,
     /// Who recorded it.
     pub(crate) marked_by: Option<Process>,
-    /// How often it was stored again after its marks were forgotten.
+    /// How often it was stored again after its marks were forgotten, or replayed when it was done.
     pub(crate) again: u32,
     /// Effects that were found at the end.
     pub(crate) effects: u32,

@@ -124,6 +124,8 @@ impl Checker {
                 known.ambiguous += 1;
                 known.transient = 0;
                 known.skipped = false;
+                // A replay that comes late may find it done meanwhile: that is what it asked for.
+                known.again += u32::from(known.done);
                 known.done = false;
                 known.halts = false;
                 known.marked = 0;
@@ -242,13 +244,14 @@ impl Checker {
                 known.skipped = !halts;
                 known.halts = *halts;
                 let failed = known.transient + known.permanent + known.crashes + known.ended;
+                let failed = failed + if handles { unbegun } else { 0 };
                 if known.sent > 0 && failed == 0 && !by_crashes {
                     return broken(
                         "G11 unknown never dies",
                         format!("{id} is dead and was never refused"),
                     );
                 }
-                let attempts = failed + if handles { unbegun } else { known.ambiguous };
+                let attempts = failed + if handles { 0 } else { known.ambiguous };
                 let excused = known.sent == 0 || known.permanent > 0 || taken || by_crashes;
                 if !excused && attempts < max_attempts {
                     return broken(

@@ -40,6 +40,13 @@ impl Checker {
             self.all_ambiguous(other, false, Some(partition));
         }
         self.holders.insert(partition, process);
+        // Nor is what was marked a suspect of the new holder until he marks it.
+        let partitions = self.partitions;
+        for (id, known) in &mut self.messages {
+            if partitions.of(known.key.as_deref().unwrap_or(id)) == partition {
+                known.marked_by = None;
+            }
+        }
         let before = self.owners.insert(partition, instance);
         if let Some(owner) = before.filter(|owner| *owner != instance)
             && let Some(until) = self.alive_until.get(&owner)
