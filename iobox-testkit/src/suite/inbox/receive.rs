@@ -11,7 +11,11 @@ use iobox_core::{
 use uuid::Uuid;
 
 use super::support::{Worker, delivery, queue, receive, source, stats, subscribe};
-use crate::suite::{Harness, support::partitions};
+use crate::{
+    broker::{Stored, support::ORIGIN},
+    hostile,
+    suite::{Harness, support::partitions},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -284,4 +288,35 @@ where
         (sent.headers(), sent.payload())
     );
     assert_eq!(store.subscriptions().await.expect("subscriptions").len(), 1);
+}
+
+/// Deliveries with the hostile ids, keys, topics, headers and payloads that core takes come back as they
+/// were, and a second arrival of each is known.
+pub async fn hostile_deliveries_come_back<H: Harness>()
+where
+    H::Store: Receive,
+{
+    let harness = H::fresh(partitions(4)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[(">", "a")]).await;
+    let messages = hostile::messages(ORIGIN);
+    for some in messages.chunks(20) {
+        let some: Vec<Delivery> = some.iter().cloned().map(Delivery::new).collect();
+        let received = receive(store, &some).await;
+        let new = Received::New { handlers: 1 };
+        assert!(received.iter().all(|one| *one == new), "{received:?}");
+        let again = receive(store, &some).await;
+        assert!(again.iter().all(|one| one.is_duplicate()), "{again:?}");
+    }
+    let rows = Worker::new(store, "a").await.fetch().await;
+    let found = rows.iter().map(|row| match &row.body {
+        Body::Message(message) => (message.wire_id(), Stored::of(message)),
+        Body::Corrupt(reason) => panic!("{:?} is corrupt: {reason}", row.seq),
+    });
+    let found: BTreeMap<String, Stored> = found.collect();
+    assert_eq!(found.len(), messages.len());
+    for message in &messages {
+        let (found, sent) = (found.get(&message.wire_id()), Stored::of(message));
+        assert!(found == Some(&sent), "{found:?} is not {sent:?}");
+    }
 }
