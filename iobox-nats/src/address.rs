@@ -143,6 +143,7 @@ mod tests {
     #[test]
     fn servers_are_read_with_their_defaults() {
         assert_eq!(hosts("nats://localhost"), ["nats://localhost:4222"]);
+        assert_eq!(hosts("nats://my_host-1.x/"), ["nats://my_host-1.x:4222"]);
         assert_eq!(
             hosts("nats://a:1, tls://b:2,nats://[::1]:3"),
             ["nats://a:1", "tls://b:2", "nats://[::1]:3"]
@@ -161,6 +162,13 @@ mod tests {
             ("nats:///canary", "no host"),
             ("nats://u:canary@", "entry 0"),
             ("nats://a:canary", "cannot be read"),
+            ("nats://a;canary", "a host with"),
+            ("nats://canary%20@b%20c", "a host with"),
+            // What was to be a password would be taken for a port, and be in every error.
+            ("nats://me:1234/canary@a", "something behind the host"),
+            ("nats://me:1234?canary@a", "something behind the host"),
+            ("nats://me:1234#canary@a", "something behind the host"),
+            ("nats://a?token=canary", "something behind the host"),
             (
                 "nats://u:canary@a,nats://u:other@b",
                 "entry 1 has other credentials",

@@ -325,6 +325,14 @@ mod tests {
             ),
             (format!("redis://:{CANARY}@localhost/db"), "cannot be read"),
             (format!("redis://:{CANARY}@0.0.0.0"), "cannot be read"),
+            // What was to be a password would be taken for a port, and be in every error.
+            (format!("redis://me:1234#{CANARY}@localhost"), "has a #"),
+            (
+                format!("redis://me:1234?{CANARY}@localhost"),
+                "behind its host",
+            ),
+            (format!("redis://{CANARY}%c#x@localhost"), "has a #"),
+            (format!("redis://a;{CANARY}"), "a host with"),
             (
                 format!("redis://:{CANARY}@example.com"),
                 "plaintext to another machine",
