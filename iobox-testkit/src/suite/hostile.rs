@@ -1,17 +1,22 @@
 //! Hostile input: what core takes comes back as it was, what it refuses leaves no trace.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use iobox_core::{
     Error,
     message::{Draft, Message, OrderingKey},
-    store::{Body, Filter, Pending},
+    queue::Queue,
+    store::{Admin, Body, Filter, Pending, Selection, State},
 };
 
 use super::{
     Harness,
     support::{
-        Instance, TOPIC, done, enqueue, entries, entry, matching, partitions, plain, try_enqueue,
+        Instance, TOPIC, dead, done, enqueue, entries, entry, matching, partitions, plain, purge,
+        retry, state, try_enqueue, unknown,
     },
 };
 use crate::{
@@ -60,7 +65,7 @@ pub async fn keys_that_look_alike_stay_apart<H: Harness>() {
     let keys: Vec<_> = rows.iter().filter_map(|row| row.key.clone()).collect();
     let expected: Result<Vec<_>, Error> = texts.iter().map(OrderingKey::new).collect();
     assert_eq!(Some(keys), expected.ok());
-    one.apply(&rows[0], super::support::dead(true)).await;
+    one.apply(&rows[0], dead(true)).await;
     assert_eq!(one.fetch().await.pending.len(), texts.len() - 1);
 }
 
@@ -82,6 +87,32 @@ pub async fn hostile_drafts_are_refused<H: Harness>() {
     refuse(&harness, "topic", &hostile::topics(), topic).await;
     refuse(&harness, "header", &hostile::headers(), headers).await;
     assert!(entries(harness.store().as_ref()).await.is_empty());
+}
+
+/// Delays and times beyond every calendar are survived: what is to be tried again then is not due, what is
+/// to be kept so long is kept, and a replay of a time that never was finds nothing.
+pub async fn endless_times_are_survived<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    let one = Instance::owner(harness.store()).await;
+    let ids = enqueue(&harness, &[plain("a"), plain("b"), plain("c")]).await;
+    let rows = one.fetch().await.pending;
+    one.apply(&rows[0], retry(Duration::MAX)).await;
+    one.apply(&rows[1], unknown(Duration::MAX, false)).await;
+    one.apply(&rows[2], done()).await;
+    assert!(one.fetch().await.pending.is_empty());
+    assert_eq!(purge(store, Duration::MAX, 100).await, 0);
+    let year_9999 = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let endless = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(1 << 55));
+    for since in [Some(year_9999), endless].into_iter().flatten() {
+        let since = Selection::published_since(since);
+        let replayed = store.replay(&Queue::Outbox, &since, true).await;
+        assert_eq!(replayed.expect("an answer").count, 0);
+    }
+    let before = Selection::published_since(SystemTime::UNIX_EPOCH - Duration::from_secs(1 << 40));
+    let replayed = store.replay(&Queue::Outbox, &before, true).await;
+    assert_eq!(replayed.expect("an answer").count, 1);
+    assert_eq!(state(store, &ids[2]).await, State::Done);
 }
 
 /// Enqueues a draft of each entry that is to be refused, and judges what the store says.

@@ -250,6 +250,7 @@ macro_rules! __store_table {
                 hostile_drafts_come_back
                 keys_that_look_alike_stay_apart
                 hostile_drafts_are_refused
+                endless_times_are_survived
             }
             duplicate {
                 a_second_message_with_an_id_is_a_duplicate

@@ -28,6 +28,7 @@ macro_rules! inbox_suite {
                 a_message_with_rows_is_not_forgotten
                 the_content_of_a_message_comes_back
                 hostile_deliveries_come_back
+                deliveries_of_odd_times_are_stored
             }
             subscribe {
                 a_message_that_nobody_wants_is_kept
