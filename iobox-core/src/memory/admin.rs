@@ -257,7 +257,7 @@ impl Admin for MemoryStore {
             .rows()
             .filter(|row| matches!(row.state, State::Done | State::Discarded))
             .filter_map(|row| Some((row.settled_at?, row.partition, row.seq)))
-            .filter(|(settled, ..)| *settled + retention < now)
+            .filter(|(settled, ..)| settled.saturating_add(retention) < now)
             .collect();
         old.sort_unstable();
         old.truncate(limit);
