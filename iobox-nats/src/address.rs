@@ -87,7 +87,7 @@ impl fmt::Debug for Servers {
 
 /// Parts an address from its credentials; the error completes a sentence and shows no secret.
 fn parse_one(text: &str) -> Result<(ServerAddr, Credentials), String> {
-    let Some((scheme, _)) = text.split_once("://") else {
+    let Some((scheme, rest)) = text.split_once("://") else {
         return Err(String::from(
             "is no URL; write it like nats://host:4222 or tls://host:4222",
         ));
@@ -98,11 +98,30 @@ fn parse_one(text: &str) -> Result<(ServerAddr, Credentials), String> {
             "has an unknown scheme; use nats:// or tls://, and no websockets",
         ));
     }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    let no_host = || String::from("has no host; write it like nats://host:4222");
+    if authority.is_empty() {
+        return Err(no_host());
+    }
+    if !matches!(behind, "" | "/") {
+        return Err(String::from(
+            "has something behind the host, where nothing may stand; percent-encode what is special \
+             in user and password",
+        ));
+    }
     let whole: ServerAddr = text
         .parse()
         .map_err(|error| format!("cannot be read as a URL: {error}"))?;
     if whole.host().is_empty() {
-        return Err(String::from("has no host; write it like nats://host:4222"));
+        return Err(no_host());
+    }
+    // One with a colon is an address in brackets, which the parser has checked.
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if !whole.host().chars().all(legal) {
+        return Err(String::from(
+            "has a host with a character outside of A-Z a-z 0-9 . - _; separate servers by commas",
+        ));
     }
     let decoded = |text: &str| {
         percent_decode_str(text)
