@@ -89,7 +89,7 @@ async fn enqueueing_without_tables_says_what_to_do() {
     let store = schema.store(schema.config()).await;
     let mut connection = connection().await;
     let mut tx = connection.begin().await.unwrap();
-    let draft = iobox_core::message::Draft::new("a", "b");
+    let draft = Draft::new("a", "b");
     let error = iobox_core::store::Enqueue::enqueue(store.as_ref(), &mut tx, &[draft])
         .await
         .unwrap_err();
@@ -166,7 +166,7 @@ async fn the_exported_script_makes_the_same_tables() {
     }
     let store = schema.store(schema.config().table_prefix("orders_")).await;
     store.verify().await.unwrap();
-    enqueue(&store, &[iobox_core::message::Draft::new("a", "b")]).await;
+    enqueue(&store, &[Draft::new("a", "b")]).await;
     let sql = format!("select count(*) from \"{}\".orders_message", schema.0);
     assert_eq!(number(&mut person, sql).await, 1);
 }

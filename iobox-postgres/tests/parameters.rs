@@ -40,7 +40,7 @@ async fn a_parameter_that_is_not_known_is_told_without_its_text() {
     for parameters in [
         format!("sslpassword={SECRET}"),
         format!("sslmode=disable&pasword={SECRET}&user=app"),
-        format!("{SECRET}"),
+        SECRET.to_owned(),
         format!("{SECRET}={SECRET}#{SECRET}"),
         format!("%70asswort={SECRET}"),
         format!("sslmode=disable;password={SECRET}"),

@@ -75,7 +75,8 @@ fn install() -> Result<()> {
 fn judge(advisories: bool) -> Result<()> {
     let mut command = Command::new(program());
     command.current_dir(root());
-    command.args(["--locked", "check", "licenses", "bans", "sources"]);
+    command.args(["--locked", "check", "--hide-inclusion-graph"]);
+    command.args(["licenses", "bans", "sources"]);
     if advisories {
         command.arg("advisories");
     }

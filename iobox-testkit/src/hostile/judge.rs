@@ -90,24 +90,24 @@ mod tests {
     }
 
     /// Whether a constructor with this result passes an entry that is to be refused.
-    fn passes(kind: ErrorKind, result: Result<(), Error>) -> bool {
+    fn passes(kind: ErrorKind, result: &Result<(), Error>) -> bool {
         let entry = Entry::<String>::refused("one", "x", "no colon").as_kind(kind);
-        complaint("url", entry.verdict, &result).is_none()
+        complaint("url", entry.verdict, result).is_none()
     }
 
     #[test]
     fn each_wrong_answer_is_seen() {
         let invalid = ErrorKind::Invalid;
-        assert!(passes(invalid, refused("url has no colon")));
-        assert!(!passes(invalid, Ok(())));
-        assert!(!passes(ErrorKind::Corrupt, refused("url has no colon")));
-        assert!(!passes(invalid, refused("it has no colon")));
-        assert!(!passes(invalid, refused("url is bad")));
-        assert!(!passes(invalid, refused("url has no colon: s3cr3t")));
-        assert!(!passes(invalid, refused("url has no colon: \u{1b}[0m")));
+        assert!(passes(invalid, &refused("url has no colon")));
+        assert!(!passes(invalid, &Ok(())));
+        assert!(!passes(ErrorKind::Corrupt, &refused("url has no colon")));
+        assert!(!passes(invalid, &refused("it has no colon")));
+        assert!(!passes(invalid, &refused("url is bad")));
+        assert!(!passes(invalid, &refused("url has no colon: s3cr3t")));
+        assert!(!passes(invalid, &refused("url has no colon: \u{1b}[0m")));
         let source = Error::invalid("s3cr3t");
         let wrapped = Error::invalid("url has no colon").with_source(source);
-        assert!(!passes(invalid, Err(wrapped)), "a source is shown, too");
+        assert!(!passes(invalid, &Err(wrapped)), "a source is shown, too");
         let taken = Verdict::Taken;
         assert!(complaint("url", taken, &Ok(())).is_none());
         assert!(complaint("url", taken, &refused("url")).is_some());
