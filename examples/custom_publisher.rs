@@ -83,7 +83,8 @@ fn line(message: &Message) -> Result<Vec<u8>, String> {
     let payload: Value = serde_json::from_slice(message.payload())
         .map_err(|error| format!("the payload is not JSON: {error}"))?;
     let key = message.key().map(|key| key.as_str());
-    let line = json!({ "id": message.wire_id(), "key": key, "payload": payload });
+    let topic = message.topic().as_str();
+    let line = json!({ "id": message.wire_id(), "topic": topic, "key": key, "payload": payload });
     Ok(format!("{line}\n").into_bytes())
 }
 

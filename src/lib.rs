@@ -7,7 +7,7 @@
 #[doc(inline)]
 pub use iobox_core::*;
 
-/// The NATS JetStream publisher.
+/// NATS JetStream: the publisher and the source.
 #[cfg(feature = "nats")]
 #[doc(inline)]
 pub use iobox_nats as nats;
@@ -17,7 +17,7 @@ pub use iobox_nats as nats;
 #[doc(inline)]
 pub use iobox_postgres as postgres;
 
-/// The Redis Streams publisher.
+/// The Redis Streams publisher and source.
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use iobox_redis as redis;

@@ -9,6 +9,7 @@ use iobox::{
     sqlite::{Config, Failure, SqliteStore, rusqlite::Connection},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// How many orders are placed.
 pub(crate) const ORDERS: u32 = 500;
@@ -18,6 +19,11 @@ pub(crate) const CUSTOMERS: [&str; 20] = [
     "ada", "alan", "anita", "barbara", "claude", "dennis", "donald", "edsger", "frances", "grace",
     "hedy", "john", "karen", "ken", "leslie", "margaret", "niklaus", "radia", "sophie", "tony",
 ];
+
+/// The topic of orders.
+pub(crate) const PLACED: &str = "orders.placed";
+/// The topic of what is no order.
+const IMPORTED: &str = "orders.imported";
 
 /// An order: a row of the table `orders`, and the payload of its message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +108,7 @@ impl Shop {
                 })
             })
             .await?;
-        let draft = Message::json("orders.placed", &order)?.key(customer);
+        let draft = Message::json(PLACED, &order)?.key(customer);
         self.outbox.enqueue(&mut tx, draft).await?;
 
         if card {
@@ -115,11 +121,15 @@ impl Shop {
     }
 
     /// Places [`ORDERS`] orders, one after the other; one card in ten is declined. Returns the ids
-    /// of those that were rolled back.
-    pub(crate) async fn place_all(&self) -> Result<Vec<u32>> {
+    /// of those that were rolled back. The last quarter waits until `gate` is open.
+    pub(crate) async fn place_all(&self, mut gate: watch::Receiver<bool>) -> Result<Vec<u32>> {
         let mut random = fastrand::Rng::with_seed(1843);
         let mut rolled_back = Vec::new();
         for id in 1..=ORDERS {
+            if id == ORDERS * 3 / 4 {
+                // An error says that it is open for ever.
+                let _ = gate.wait_for(|open| *open).await;
+            }
             let customer = CUSTOMERS[random.usize(..CUSTOMERS.len())];
             let cents = random.u32(500..50_000);
             let placed = self.place(id, customer, cents, id % 10 != 0).await;
@@ -129,6 +139,15 @@ impl Shop {
             }
         }
         Ok(rolled_back)
+    }
+
+    /// Enqueues a message that is no order, as every shop does one day.
+    pub(crate) async fn import(&self) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        let draft = Message::json(IMPORTED, "see the fax of this morning")?;
+        self.outbox.enqueue(&mut tx, draft).await?;
+        tx.commit().await?;
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod handler;
 pub mod inbox;
 pub mod memory;
 pub mod message;
+pub mod observer;
 mod outbox;
 pub mod partition;
 pub mod publisher;

@@ -302,3 +302,78 @@ async fn a_probe_that_panics_is_repeated() {
         .unwrap();
     relay.drain().await.unwrap();
 }
+
+/// A relay looks at its outbox as soon as it starts, however long its pauses are.
+#[tokio::test(start_paused = true)]
+async fn a_relay_looks_at_once_when_it_starts() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let broker = MemoryBroker::new();
+    enqueue(&store, &[Draft::new("orders", "a")]).await;
+    let minute = Duration::from_secs(60);
+    let started = tokio::time::Instant::now();
+    let relay = Relay::builder(store, broker.clone())
+        .poll(minute, minute)
+        .build()
+        .unwrap()
+        .spawn();
+    broker.wait_for(1).await;
+    // By the paused clock, which jumps from timer to timer.
+    assert!(started.elapsed() < Duration::from_secs(1));
+    relay.drain().await.unwrap();
+}
+
+/// Panics at the message "bad" the first three times, after it has handed on those before.
+#[derive(Debug, Clone)]
+struct Panicky {
+    broker: MemoryBroker,
+    panics: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Publisher for Panicky {
+    async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
+        let bad = batch.iter().any(|message| message.id().as_str() == "bad");
+        if bad && self.panics.fetch_add(1, Ordering::Relaxed) < 3 {
+            panic!("a defect of the publisher");
+        }
+        self.broker.publish(batch, outcomes).await;
+    }
+
+    async fn probe(&self) -> iobox_core::Result<Durability> {
+        self.broker.probe().await
+    }
+}
+
+/// A publisher that panics makes outcomes unknown, and nothing else: its messages go again.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_panics_stops_nothing() {
+    let store = MemoryStore::new(Partitions::DEFAULT);
+    let panicky = Panicky {
+        broker: MemoryBroker::new(),
+        panics: Arc::default(),
+    };
+    let fine = (0..20).map(|n| Draft::new("t", "").id(n).key(n % 3));
+    let all: Vec<_> = fine
+        .chain([Draft::new("t", "").id("bad").key("0")])
+        .collect();
+    enqueue(&store, &all).await;
+    let relay = Relay::builder(store.clone(), panicky.clone())
+        .build()
+        .unwrap()
+        .spawn();
+    relay
+        .wait_until_empty(Duration::from_secs(600))
+        .await
+        .unwrap();
+    relay.drain().await.unwrap();
+    assert!(panicky.panics.load(Ordering::Relaxed) > 3);
+    let stats = store.stats(&Queue::Outbox).await.unwrap();
+    assert_eq!((stats.dead, stats.pending), (0, 0));
+    let ids: std::collections::BTreeSet<_> = panicky
+        .broker
+        .read(0, usize::MAX)
+        .iter()
+        .map(|one| one.message.id().to_string())
+        .collect();
+    assert_eq!(ids.len(), 21);
+}

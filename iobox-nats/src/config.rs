@@ -5,15 +5,12 @@ use std::{fmt, time::Duration};
 use iobox_core::{Error, Result, publisher::Durability};
 
 use crate::{
-    address::{Credentials, Servers},
+    access::{Access, AccessSettings, check_duration, check_timeout},
+    address::Credentials,
     stream::{StreamSettings, check_name},
     subject::{Pattern, Prefix},
 };
 
-/// The shortest timeout.
-const TIMEOUT_MIN: Duration = Duration::from_millis(10);
-/// The longest timeout.
-const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// The most patterns of topics.
 const TOPICS_MAX: usize = 1_000;
 
@@ -22,18 +19,15 @@ const TOPICS_MAX: usize = 1_000;
 /// `Debug` shows no credentials.
 #[derive(Clone)]
 pub struct Config {
-    pub(crate) servers: Servers,
+    pub(crate) access: Access,
     pub(crate) stream: String,
     pub(crate) prefix: Prefix,
     pub(crate) topics: Vec<Pattern>,
     pub(crate) create: Option<StreamSettings>,
     pub(crate) redelivery_horizon: Duration,
     pub(crate) ack_timeout: Duration,
-    pub(crate) connect_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) durability_min: Durability,
-    pub(crate) require_tls: bool,
-    pub(crate) name: String,
 }
 
 impl Config {
@@ -42,7 +36,7 @@ impl Config {
     /// The default of [`ack_timeout`](ConfigBuilder::ack_timeout).
     pub const ACK_TIMEOUT: Duration = Duration::from_secs(3);
     /// The default of [`connect_timeout`](ConfigBuilder::connect_timeout).
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+    pub const CONNECT_TIMEOUT: Duration = AccessSettings::CONNECT_TIMEOUT;
     /// The default of [`max_in_flight`](ConfigBuilder::max_in_flight).
     pub const MAX_IN_FLIGHT: usize = 4_096;
     /// The largest [`max_in_flight`](ConfigBuilder::max_in_flight).
@@ -55,19 +49,15 @@ impl Config {
     /// user and password, or a token in place of the user, may stand in them.
     pub fn builder(servers: impl Into<String>, stream: impl Into<String>) -> ConfigBuilder {
         ConfigBuilder {
-            servers: servers.into(),
+            access: AccessSettings::new(servers),
             stream: stream.into(),
             prefix: String::from(Prefix::DEFAULT),
             topics: vec![String::from(">")],
-            credentials: None,
             create: None,
             redelivery_horizon: Self::REDELIVERY_HORIZON,
             ack_timeout: Self::ACK_TIMEOUT,
-            connect_timeout: Self::CONNECT_TIMEOUT,
             max_in_flight: Self::MAX_IN_FLIGHT,
             durability_min: Durability::PageCache,
-            allow_plaintext: false,
-            name: String::from("iobox"),
         }
     }
 
@@ -80,19 +70,16 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("servers", &self.servers)
+            .field("access", &self.access)
             .field("stream", &self.stream)
             .field("prefix", &self.prefix)
             .field("topics", &self.topics)
             .field("create", &self.create)
             .field("redelivery_horizon", &self.redelivery_horizon)
             .field("ack_timeout", &self.ack_timeout)
-            .field("connect_timeout", &self.connect_timeout)
             .field("max_in_flight", &self.max_in_flight)
             .field("durability_min", &self.durability_min)
-            .field("require_tls", &self.require_tls)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
@@ -100,19 +87,15 @@ impl fmt::Debug for Config {
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ConfigBuilder {
-    servers: String,
+    access: AccessSettings,
     stream: String,
     prefix: String,
     topics: Vec<String>,
-    credentials: Option<Credentials>,
     create: Option<StreamSettings>,
     redelivery_horizon: Duration,
     ack_timeout: Duration,
-    connect_timeout: Duration,
     max_in_flight: usize,
     durability_min: Durability,
-    allow_plaintext: bool,
-    name: String,
 }
 
 impl ConfigBuilder {
@@ -133,13 +116,13 @@ impl ConfigBuilder {
 
     /// Signs in with a user and a password, instead of what stands in the URLs.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::User(name.into(), password.into()));
+        self.access.credentials = Some(Credentials::User(name.into(), password.into()));
         self
     }
 
     /// Signs in with a token, instead of what stands in the URLs.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::Token(token.into()));
+        self.access.credentials = Some(Credentials::Token(token.into()));
         self
     }
 
@@ -174,7 +157,7 @@ impl ConfigBuilder {
     /// Sets how long connecting and asking for the stream may take together. Default: 3 s; 10 ms to
     /// 10 min.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.access.connect_timeout = timeout;
         self
     }
 
@@ -197,13 +180,13 @@ impl ConfigBuilder {
 
     /// Allows connections to other hosts without TLS. Default: refused.
     pub const fn allow_plaintext(mut self, allow: bool) -> Self {
-        self.allow_plaintext = allow;
+        self.access.allow_plaintext = allow;
         self
     }
 
     /// Sets the name that the server shows for the connection. Default: `iobox`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.access.name = name.into();
         self
     }
 
@@ -212,10 +195,7 @@ impl ConfigBuilder {
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid), naming the setting and its bound.
     pub fn build(self) -> Result<Config> {
-        let mut servers = Servers::parse(&self.servers)?;
-        if let Some(credentials) = self.credentials {
-            servers.credentials = credentials;
-        }
+        let access = self.access.build()?;
         check_name(&self.stream)?;
         if self.topics.is_empty() || self.topics.len() > TOPICS_MAX {
             return Err(Error::invalid(format!(
@@ -236,27 +216,13 @@ impl ConfigBuilder {
             settings.check(self.redelivery_horizon, self.durability_min)?;
         }
         let second = Duration::from_secs(1);
-        for (name, value, least, most) in [
-            (
-                "redelivery_horizon",
-                self.redelivery_horizon,
-                second,
-                second * 7 * 24 * 3600,
-            ),
-            ("ack_timeout", self.ack_timeout, TIMEOUT_MIN, TIMEOUT_MAX),
-            (
-                "connect_timeout",
-                self.connect_timeout,
-                TIMEOUT_MIN,
-                TIMEOUT_MAX,
-            ),
-        ] {
-            if value < least || value > most {
-                return Err(Error::invalid(format!(
-                    "{name} is {value:?}; it needs {least:?} to {most:?}"
-                )));
-            }
-        }
+        check_duration(
+            "redelivery_horizon",
+            self.redelivery_horizon,
+            second,
+            second * 7 * 24 * 3600,
+        )?;
+        check_timeout("ack_timeout", self.ack_timeout)?;
         if self.max_in_flight == 0 || self.max_in_flight > Config::MAX_IN_FLIGHT_MAX {
             return Err(Error::invalid(format!(
                 "max_in_flight is {}; it needs 1 to {}",
@@ -264,25 +230,16 @@ impl ConfigBuilder {
                 Config::MAX_IN_FLIGHT_MAX
             )));
         }
-        if self.name.chars().any(char::is_control) || self.name.len() > 128 {
-            return Err(Error::invalid(
-                "name is too long or has a control character; it needs at most 128 bytes of text",
-            ));
-        }
-        let require_tls = check_transport(&servers, self.allow_plaintext)?;
         Ok(Config {
-            servers,
+            access,
             stream: self.stream,
             prefix,
             topics,
             create: self.create,
             redelivery_horizon: self.redelivery_horizon,
             ack_timeout: self.ack_timeout,
-            connect_timeout: self.connect_timeout,
             max_in_flight: self.max_in_flight,
             durability_min: self.durability_min,
-            require_tls,
-            name: self.name,
         })
     }
 }
@@ -294,21 +251,6 @@ impl fmt::Debug for ConfigBuilder {
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns whether every connection must use TLS; refuses one to another host that anybody between
-/// could read or answer.
-fn check_transport(servers: &Servers, allow_plaintext: bool) -> Result<bool> {
-    let wanted = servers.want_tls() || !(servers.are_local() || allow_plaintext);
-    if wanted && cfg!(not(feature = "tls")) {
-        return Err(Error::invalid(if servers.want_tls() {
-            "servers has tls:// in it, and this program is built without the feature tls"
-        } else {
-            "servers has another host in it, and this program is built without the feature tls: \
-             switch that on, or set allow_plaintext"
-        }));
-    }
-    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -323,7 +265,7 @@ mod tests {
     fn the_defaults_build() {
         let config = base().build().expect("a configuration");
         assert_eq!(config.subjects().collect::<Vec<_>>(), ["iobox.>"]);
-        assert!(!config.require_tls);
+        assert!(!config.access.require_tls);
     }
 
     #[test]
@@ -357,11 +299,17 @@ mod tests {
     fn another_host_needs_tls() {
         let remote = || Config::builder("nats://broker", "ORDERS");
         let plain = remote().allow_plaintext(true).build();
-        assert!(!plain.expect("a configuration").require_tls);
+        assert!(!plain.expect("a configuration").access.require_tls);
         let tls = Config::builder("tls://localhost", "ORDERS").build();
         if cfg!(feature = "tls") {
-            assert!(remote().build().expect("a configuration").require_tls);
-            assert!(tls.expect("a configuration").require_tls);
+            assert!(
+                remote()
+                    .build()
+                    .expect("a configuration")
+                    .access
+                    .require_tls
+            );
+            assert!(tls.expect("a configuration").access.require_tls);
         } else {
             let error = remote().build().expect_err("no TLS").to_string();
             assert!(error.contains("allow_plaintext"), "{error}");

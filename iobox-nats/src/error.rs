@@ -258,8 +258,8 @@ pub(crate) fn of_connect(kind: ConnectErrorKind, detail: &str) -> Refusal {
     }
 }
 
-/// Why a question to JetStream was not answered.
-pub(crate) fn of_request(kind: RequestErrorKind, detail: &str) -> Refusal {
+/// Why `question`, which is a subject of JetStream, was not answered.
+pub(crate) fn of_request(kind: RequestErrorKind, question: &str, detail: &str) -> Refusal {
     match kind {
         RequestErrorKind::NoResponders => Refusal::invalid(
             "JetStream does not answer: start the server with -js, or enable JetStream for the \
@@ -268,10 +268,10 @@ pub(crate) fn of_request(kind: RequestErrorKind, detail: &str) -> Refusal {
         RequestErrorKind::InvalidSubject => {
             Refusal::invalid(format!("JetStream cannot be asked: {detail}"))
         }
-        RequestErrorKind::TimedOut => Refusal::unavailable(
+        RequestErrorKind::TimedOut => Refusal::unavailable(format!(
             "JetStream did not answer in time; if that stays so, check that the user may publish \
-             to $JS.API.STREAM.INFO.* and subscribe to _INBOX.>",
-        ),
+             to $JS.API.{question}.> and subscribe to _INBOX.>"
+        )),
         RequestErrorKind::Other => {
             Refusal::unavailable(format!("JetStream did not answer: {detail}"))
         }
@@ -387,7 +387,11 @@ mod tests {
             (RequestErrorKind::InvalidSubject, ErrorKind::Invalid),
             (RequestErrorKind::Other, ErrorKind::Unavailable),
         ] {
-            assert_eq!(of_request(kind, "made up").kind, expected, "{kind}");
+            assert_eq!(
+                of_request(kind, "STREAM.INFO", "made up").kind,
+                expected,
+                "{kind}"
+            );
         }
     }
 

@@ -174,7 +174,7 @@ impl Shared {
             // Ends the client of a connection that was lost.
             self.replace(None);
         }
-        let patience = self.config.connect_timeout;
+        let patience = self.config.access.connect_timeout;
         let looked = timeout(patience, self.ask(open.as_ref(), turn)).await;
         let looked = looked.unwrap_or_else(|_| {
             Err(Refusal::unavailable(format!(
@@ -211,7 +211,9 @@ impl Shared {
     async fn ask(&self, open: Option<&Live>, turn: &mut Turn) -> Result<Live, Refusal> {
         let session = match open {
             Some(live) => Arc::clone(&live.session),
-            None => Arc::new(Session::connect(&self.config).await?),
+            None => {
+                Arc::new(Session::connect(&self.config.access, self.config.max_in_flight).await?)
+            }
         };
         let version = session.server_version();
         probe::check_server(&version)?;

@@ -166,7 +166,7 @@ pub(crate) fn warnings(version: &str, stream: &StreamConfig) -> Vec<String> {
 }
 
 /// `2.10.23-beta.1` as `[2, 10, 23]`.
-fn numbers(version: &str) -> Vec<u64> {
+pub(crate) fn numbers(version: &str) -> Vec<u64> {
     let plain = version.trim_start_matches('v');
     let parts = plain.split('.').map_while(|part| {
         let digits = part.find(|c: char| !c.is_ascii_digit());

@@ -17,17 +17,19 @@ use async_nats::{
     Auth, AuthError, Client, ConnectOptions, Event, ServerAddr,
     connection::State,
     jetstream::{
+        Error as ApiError,
         context::{Context, ContextBuilder},
         response::Response,
         stream::Info,
     },
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
+    access::Access,
     acks::{Call, Calls},
     address::Credentials,
-    config::Config,
     error::{self, Refusal},
 };
 
@@ -53,14 +55,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects and signs in.
+    /// Connects and signs in; `in_flight` is how many replies and messages may wait at once.
     ///
     /// When the future is dropped, the connection is closed.
-    pub(crate) async fn connect(config: &Config) -> Result<Self, Refusal> {
+    pub(crate) async fn connect(access: &Access, in_flight: usize) -> Result<Self, Refusal> {
         let ended = watch::Sender::new(false);
         let connected = Arc::new(AtomicBool::new(false));
-        let addresses = config.servers.addresses().to_vec();
-        let options = options(config, &connected, &ended)?;
+        let addresses = access.servers.addresses().to_vec();
+        let options = options(access, in_flight, &connected, &ended)?;
         let client = connect(options, addresses).await?;
         connected.store(true, Ordering::SeqCst);
 
@@ -72,7 +74,7 @@ impl Session {
         let mut router = JoinSet::new();
         router.spawn(Arc::clone(&calls).route(replies));
         let context = ContextBuilder::new()
-            .timeout(config.connect_timeout)
+            .timeout(access.connect_timeout)
             .build(client.clone());
         Ok(Self {
             client,
@@ -110,19 +112,30 @@ impl Session {
 
     /// Asks the server for the stream.
     pub(crate) async fn inspect(&self, stream: &str) -> Result<Info, Refusal> {
-        let subject = format!("STREAM.INFO.{stream}");
+        let info = self.ask("STREAM.INFO", stream, &()).await?;
+        let info = info.map_err(|error| error::of_api(&error, stream))?;
+        self.stale.store(false, Ordering::Relaxed);
+        Ok(info)
+    }
+
+    /// Asks JetStream `what` about `whom`, such as `STREAM.INFO` about a stream.
+    ///
+    /// When the future is dropped, the question may have taken effect.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        whom: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Result<T, ApiError>, Refusal> {
         let reply = self
             .context
-            .request::<_, _, Response<Info>>(subject, &())
+            .request::<_, _, Response<T>>(format!("{what}.{whom}"), body)
             .await
-            .map_err(|error| error::of_request(error.kind(), &error.to_string()))?;
-        match reply {
-            Response::Ok(info) => {
-                self.stale.store(false, Ordering::Relaxed);
-                Ok(info)
-            }
-            Response::Err { error } => Err(error::of_api(&error, stream)),
-        }
+            .map_err(|error| error::of_request(error.kind(), what, &error.to_string()))?;
+        Ok(match reply {
+            Response::Ok(answer) => Ok(answer),
+            Response::Err { error } => Err(error),
+        })
     }
 
     /// Opens a call that waits for `count` replies.
@@ -152,11 +165,12 @@ impl Session {
 
 /// The options of a client that has one connection.
 fn options(
-    config: &Config,
+    access: &Access,
+    in_flight: usize,
     connected: &Arc<AtomicBool>,
     ended: &watch::Sender<bool>,
 ) -> Result<ConnectOptions, Refusal> {
-    let credentials = config.servers.credentials.clone();
+    let credentials = access.servers.credentials.clone();
     let connected = Arc::clone(connected);
     let ended = ended.clone();
     let options = ConnectOptions::with_auth_callback(move |_| {
@@ -170,7 +184,7 @@ fn options(
         std::future::ready(auth)
     })
     // One try for each server, first to connect and then, in vain, to connect again.
-    .max_reconnects(config.servers.addresses().len())
+    .max_reconnects(access.servers.addresses().len())
     .reconnect_delay_callback(|_| Duration::ZERO)
     .ignore_discovered_servers()
     .event_callback(move |event| {
@@ -179,15 +193,15 @@ fn options(
         }
         std::future::ready(())
     })
-    .connection_timeout(config.connect_timeout)
-    .request_timeout(Some(config.connect_timeout))
+    .connection_timeout(access.connect_timeout)
+    .request_timeout(Some(access.connect_timeout))
     .ping_interval(PING_INTERVAL)
-    .subscription_capacity(REPLIES_MAX + config.max_in_flight)
-    .name(&config.name);
+    .subscription_capacity(REPLIES_MAX + in_flight)
+    .name(&access.name);
     #[cfg(feature = "tls")]
     let options = options
         .tls_client_config(crate::tls::client_config()?)
-        .require_tls(config.require_tls);
+        .require_tls(access.require_tls);
     Ok(options)
 }
 

@@ -128,6 +128,19 @@ pub(crate) fn covers(wide: &str, narrow: &str) -> bool {
     }
 }
 
+/// Whether there is a subject that both stand for. Both are subjects or patterns of subjects.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some("*"), Some(_)) | (Some(_), Some("*")) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -184,6 +197,23 @@ mod tests {
             ("a.b", "a", false),
         ] {
             assert_eq!(covers(wide, narrow), expected, "{wide} {narrow}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_when_a_subject_is_of_both() {
+        for (one, other, expected) in [
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a.>", "a", false),
+            ("a.>", "*.b", true),
+            ("a.*", "*.b", true),
+            ("a.*.c", "a.b.>", true),
+            ("a.*", "a.b.c", false),
+            (">", "a", true),
+        ] {
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
         }
     }
 

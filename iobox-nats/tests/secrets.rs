@@ -1,5 +1,6 @@
-//! Secrets: a password and a payload are in no log, not even in that of the driver; keys and the
-//! values of headers are where the driver writes them at TRACE, and nowhere else.
+//! Secrets: a password and a payload that is published are in no log, not even in that of the driver;
+//! keys, the values of headers and payloads that are read are where the driver writes them at TRACE,
+//! and nowhere else.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,10 +12,16 @@ mod support;
 use std::{
     io::Write,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use iobox_core::publisher::{Publisher as _, Receipt};
-use iobox_nats::{Config, JetStreamPublisher, StreamSettings};
+use iobox_core::{
+    message::Limits,
+    publisher::{Publisher as _, Receipt},
+    source::{Room, Source as _, Start},
+    store::Epoch,
+};
+use iobox_nats::{Config, JetStreamPublisher, JetStreamSource, SourceConfig, StreamSettings};
 use iobox_testkit::{
     broker::support::{ORIGIN, message, publish},
     servers::Nats,
@@ -24,7 +31,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Stands in every place that must stay secret.
 const SECRET: &str = "canary-7f3a";
-/// Stands in keys and headers, which async-nats logs at TRACE.
+/// Stands in keys, headers and what is read, which async-nats logs at TRACE.
 const PRIVATE: &str = "linnet-8c41";
 
 /// Everything that was logged.
@@ -63,12 +70,31 @@ async fn logs_hold_no_secret() {
     let batch = [
         message(ORIGIN, "a", "orders", Some(PRIVATE), &headers, SECRET),
         message(ORIGIN, "b", "orders", None, &headers, large),
+        message(ORIGIN, "c", "read", Some(PRIVATE), &headers, PRIVATE),
     ];
     let outcomes = publish(&publisher, &batch).await;
     assert_eq!(outcomes[0], Ok(Receipt::new()));
     let refused = outcomes[1].clone().expect_err("too large");
     assert!(!refused.to_string().contains(SECRET), "{refused}");
     assert!(!refused.to_string().contains(PRIVATE), "{refused}");
+
+    // Reading it back.
+    let config = SourceConfig::builder(&with_secret, "ORDERS", "billing").topics(["read"]);
+    let source = JetStreamSource::new(config.build().expect("a configuration"));
+    source.probe().await.expect("a probe");
+    let start = Start::new(None, Epoch(1), 1, Limits::default());
+    let mut reader = source.open(&start).await.expect("a reader");
+    let room = Room {
+        messages: 10,
+        bytes: 10_000,
+        wait: Duration::from_secs(20),
+    };
+    let read = reader.next(room).await.expect("a batch");
+    assert_eq!(read.deliveries[0].message().payload(), PRIVATE.as_bytes());
+    let shown = format!("{source:?} {reader:?} {read:?}");
+    assert!(!shown.contains(SECRET) && !shown.contains(PRIVATE));
+    reader.ack().await.expect("an ack");
+    reader.close().await;
 
     // A wrong password, and a server that goes away.
     let wrong = Config::builder(server.url(), "ORDERS").user("me", format!("{SECRET}-not"));

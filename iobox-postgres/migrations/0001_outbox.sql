@@ -60,10 +60,13 @@
     reason text,
     headers text not null,
     payload bytea not null,
-    constraint "{{prefix}}message_pkey" primary key (partition, seq)
+    constraint "{{prefix}}message_pkey" primary key (partition, seq) with (fillfactor = 50)
   ) with (
-    -- Every message is updated once and stays for the retention: vacuum by absolute numbers, since
-    -- a fraction of a long history would let the dead entries of the small indexes pile up.
+    -- Every message gets a second version, when it is done: room for it is left where the first one
+    -- is, here and in the two indexes that list every version, so that no page is split for it.
+    fillfactor = 50,
+    -- What is done stays for the retention: vacuum by absolute numbers, since a fraction of a long
+    -- history would let the dead entries of the small indexes pile up.
     autovacuum_vacuum_scale_factor = 0.01,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -90,7 +93,8 @@
   create index "{{prefix}}message_replay" on "{{schema}}"."{{prefix}}message" (replay)
     where replay is not null;
   -- One message, for people.
-  create index "{{prefix}}message_id" on "{{schema}}"."{{prefix}}message" (id);
+  create index "{{prefix}}message_id" on "{{schema}}"."{{prefix}}message" (id)
+    with (fillfactor = 50);
 
   -- The ids that callers brought, to recognise the second enqueue of the same message.
   create table "{{schema}}"."{{prefix}}id" (

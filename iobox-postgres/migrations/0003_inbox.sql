@@ -77,9 +77,10 @@
     topic text collate pg_catalog."C" not null,
     key text collate pg_catalog."C",
     reason text,
-    constraint "{{prefix}}inbox_pkey" primary key (partition, seq),
+    constraint "{{prefix}}inbox_pkey" primary key (partition, seq) with (fillfactor = 50),
     constraint "{{prefix}}inbox_partition" check (partition >= 256)
   ) with (
+    fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.01,
     autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -98,8 +99,10 @@
     where state in (4, 5);
   create index "{{prefix}}inbox_replay" on "{{schema}}"."{{prefix}}inbox" (replay)
     where replay is not null;
-  create index "{{prefix}}inbox_id" on "{{schema}}"."{{prefix}}inbox" (id);
-  create index "{{prefix}}inbox_message" on "{{schema}}"."{{prefix}}inbox" (message);
+  create index "{{prefix}}inbox_id" on "{{schema}}"."{{prefix}}inbox" (id)
+    with (fillfactor = 50);
+  create index "{{prefix}}inbox_message" on "{{schema}}"."{{prefix}}inbox" (message)
+    with (fillfactor = 50);
 
   -- Marks without a message, for those who have a consumer of their own.
   create table "{{schema}}"."{{prefix}}admitted" (

@@ -59,6 +59,11 @@
 //! # }
 //! ```
 //!
+//! # Moving in from go-iobox
+//!
+//! [`PostgresStore::move_in`] takes over the tables of go-iobox in the same database; the guide
+//! `docs/moving_from_go_iobox.md` of the repository has the steps.
+//!
 //! # Layout
 //!
 //! * `config`, `ident`, `url`: settings, checked once.
@@ -85,4 +90,4 @@ mod url;
 mod wake;
 
 pub use config::{Config, ConfigBuilder};
-pub use store::PostgresStore;
+pub use store::{LeftRow, MoveIn, MovedIn, MovedTable, PostgresStore};

@@ -19,10 +19,11 @@ use crate::{
 
 /// The migrations in order; the version is the place in the list, from 1. Text of a version that
 /// was released never changes.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("outbox", include_str!("../migrations/0001_outbox.sql")),
     ("enqueue", include_str!("../migrations/0002_enqueue.sql")),
     ("inbox", include_str!("../migrations/0003_inbox.sql")),
+    ("ingest", include_str!("../migrations/0004_ingest.sql")),
 ];
 
 /// The version that this program knows.

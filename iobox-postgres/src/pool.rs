@@ -114,7 +114,8 @@ impl Connector {
     }
 
     /// The pool for transactions of handlers and receptions; opens nothing yet. A handler may wait for
-    /// other things than the server, so that its session may be idle for long.
+    /// other things than the server, so that its session may be idle for long; from the mark on it may
+    /// not, nor in a transaction that no handler works in.
     pub(crate) fn handler_pool(&self, config: &Config) -> PgPool {
         let patient = Self {
             idle_in_transaction_timeout: ADMIN_TIMEOUT.max(self.idle_in_transaction_timeout),

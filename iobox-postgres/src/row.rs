@@ -55,7 +55,7 @@ pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
     let Some(in_the_way) = get::<Option<bool>>(row, 0)? else {
         return Ok(FetchedRow::More(partition));
     };
-    let key = get::<Option<String>>(row, 5)?.map(OrderingKey::stored);
+    let key = get::<Option<&str>>(row, 5)?.map(OrderingKey::stored);
     if in_the_way {
         let key = key.ok_or_else(|| Error::internal("a row without a key is in the way"))?;
         return Ok(FetchedRow::InTheWay(partition, key));

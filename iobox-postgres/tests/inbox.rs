@@ -1,4 +1,4 @@
-//! The inbox: effects happen once, whatever dies, and whoever lost his lease cannot commit them.
+//! The inbox: whoever lost his lease cannot commit, and who is slow keeps nobody else waiting.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,19 +7,10 @@
 
 mod support;
 
-use std::{
-    env,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use iobox_core::{
     ErrorKind, Inbox, Router,
-    handler::{HandlerError, TxHandler},
-    inbox::{Delivery, SourceName},
-    message::{Draft, Message},
     store::{Receive, Settled, Subscribe, Transact},
 };
 use iobox_postgres::PostgresStore;
@@ -27,68 +18,14 @@ use iobox_testkit::suite::{
     inbox::support::{Worker, delivery, inbox, name, quick, receive, source, stats, subscribe},
     support::PATIENCE,
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::Connection;
 use tokio::sync::watch;
 
-use crate::support::{Schema, connection, number, run};
-
-const HANDLERS: [&str; 2] = ["a", "b"];
-const SCHEMA: &str = "IOBOX_POSTGRES_TEST_SCHEMA";
-
-async fn effect_table(schema: &Schema) {
-    let sql = format!(
-        "create table \"{}\".effect (handler text, id text)",
-        schema.0
-    );
-    run(&mut connection().await, sql).await;
-}
-
-async fn effects(schema: &str, condition: &str) -> (i64, i64) {
-    let mut person = connection().await;
-    let from = format!("from \"{schema}\".effect where {condition}");
-    let all = number(&mut person, format!("select count(*) {from}")).await;
-    let distinct = format!("select count(distinct id) {from}");
-    (all, number(&mut person, distinct).await)
-}
-
-/// Writes one row, and takes its time.
-struct Effect {
-    schema: String,
-    handler: &'static str,
-    pause: Duration,
-    started: watch::Sender<u32>,
-}
-
-impl Effect {
-    fn new(schema: &str, handler: &'static str, pause: Duration) -> Self {
-        Self {
-            schema: schema.to_owned(),
-            handler,
-            pause,
-            started: watch::Sender::new(0),
-        }
-    }
-}
-
-async fn insert(tx: &mut PgConnection, schema: &str, handler: &str, id: &str) {
-    let sql = format!("insert into \"{schema}\".effect values ($1, $2)");
-    sqlx::query(AssertSqlSafe(sql))
-        .bind(handler)
-        .bind(id)
-        .execute(tx)
-        .await
-        .expect("an effect");
-}
-
-#[async_trait]
-impl TxHandler<PgConnection> for Effect {
-    async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
-        insert(tx, &self.schema, self.handler, message.id().as_str()).await;
-        self.started.send_modify(|count| *count += 1);
-        tokio::time::sleep(self.pause).await;
-        Ok(())
-    }
-}
+use crate::support::{
+    Schema, connection,
+    effect::{Effect, HANDLERS, effect_table, effects, insert},
+    number, run,
+};
 
 /// The levels of a transaction that a caller of `mark` may bring.
 const LEVELS: [&str; 2] = [
@@ -195,31 +132,31 @@ async fn a_reception_on_an_older_snapshot_is_a_conflict() {
 }
 
 /// A handler that runs for longer than three leases commits when nobody takes over. When somebody does,
-/// one set of effects commits, and other keys go on meanwhile.
+/// one set of effects commits. Other keys and other handlers go on meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_transactional_handler_commits_once() {
     for taken in [false, true] {
         let schema = Schema::new();
         let store = schema.migrated(1).await;
         effect_table(&schema).await;
+        let gate = watch::Sender::new(taken);
         let build = |pause: u64| {
-            let effect = Effect::new(&schema.0, "a", Duration::from_millis(pause));
+            let pause = Duration::from_millis(pause);
+            let effect = Effect::new(&schema.0, "a", pause).slow_for("slow", gate.subscribe());
             let started = effect.started.subscribe();
             let mut router = Router::new();
-            router.on_tx("slow", "a", effect);
-            router.on_tx("quick", "b", Effect::new(&schema.0, "b", Duration::ZERO));
+            router.on_tx("t", "a", effect);
+            router.on_tx("t", "b", Effect::new(&schema.0, "b", Duration::ZERO));
             let ttl = Duration::from_secs(1);
             let inbox = Inbox::builder(PostgresStore::clone(&store), router).time_to_live(ttl);
             (inbox.build().expect("an inbox"), started)
         };
         let (slow, mut started) = build(3_500);
         slow.subscribe().await.expect("subscribe");
-        receive(&*store, &[delivery("slow", "1", "k")]).await;
+        receive(&*store, &[delivery("t", "slow", "k")]).await;
         let first = slow.spawn();
-        started
-            .wait_for(|count| *count == 1)
-            .await
-            .expect("it runs");
+        let running = started.wait_for(|count| *count == 1).await;
+        assert_eq!(*running.expect("it runs"), 1);
         let second = if taken {
             // As if the first instance had lost its lease without noticing.
             let lost = format!(
@@ -233,15 +170,28 @@ async fn a_slow_transactional_handler_commits_once() {
         } else {
             None
         };
-        receive(&*store, &[delivery("quick", "2", "k")]).await;
+        let others = [delivery("t", "2", "l"), delivery("t", "3", "")];
+        receive(&*store, &others).await;
+        let deadline = Instant::now() + PATIENCE;
+        while effects(&schema.0, "id <> 'slow'").await != (4, 2) {
+            assert!(Instant::now() < deadline, "other keys are blocked");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if !taken {
+            let slow = effects(&schema.0, "id = 'slow' and handler = 'a'").await;
+            assert_eq!(slow, (0, 0), "the others did not wait for it");
+            gate.send_replace(true);
+        }
         first.wait_until_empty(PATIENCE).await.expect("all handled");
         // The first one has come to its end, too.
         first.drain().await.expect("a drain");
         if let Some(second) = second {
             second.drain().await.expect("a drain");
         }
-        assert_eq!(effects(&schema.0, "handler = 'a'").await, (1, 1));
-        assert_eq!(effects(&schema.0, "handler = 'b'").await, (1, 1));
+        for handler in HANDLERS {
+            let of = format!("handler = '{handler}'");
+            assert_eq!(effects(&schema.0, &of).await, (3, 3), "{handler}");
+        }
     }
 }
 
@@ -307,140 +257,4 @@ async fn waiting_for_a_connection_is_no_attempt() {
     let wanted = i64::try_from(MESSAGES).expect("small");
     assert_eq!(effects(&schema.0, "true").await, (wanted, wanted));
     assert_eq!(stats(&*store, "a").await.dead, 0);
-}
-
-fn read(variable: &str, default: usize) -> usize {
-    env::var(variable).map_or(default, |text| text.parse().expect("a number"))
-}
-
-fn workers(store: &PostgresStore, schema: &str) -> Inbox<PostgresStore> {
-    let mut router = Router::new();
-    for handler in HANDLERS {
-        let effect = Effect::new(schema, handler, Duration::from_millis(1));
-        router.on_tx("orders.*", handler, effect);
-    }
-    Inbox::builder(store.clone(), router)
-        .time_to_live(Duration::from_secs(1))
-        .build()
-        .expect("an inbox")
-}
-
-#[test]
-fn run_when_started_as_a_child() {
-    let Ok(schema) = env::var(SCHEMA) else {
-        return;
-    };
-    // Never dropped here: it is the schema of the one that started this.
-    let schema = std::mem::ManuallyDrop::new(Schema(schema));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let store = schema.store(schema.config()).await;
-        let running = workers(&store, &schema.0);
-        running.run(std::future::pending()).await.expect("a run");
-    });
-}
-
-/// A worker in a process of its own; killed when it is dropped.
-struct Process(Child);
-
-impl Process {
-    fn start(schema: &str) -> Self {
-        let child = Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", "run_when_started_as_a_child"])
-            .env(SCHEMA, schema)
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("a child"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().expect("a kill");
-        self.0.wait().expect("an end");
-    }
-}
-
-/// Receives every id the caller's share of `copies` times, in batches; returns how many were new.
-async fn deliver(store: Arc<PostgresStore>, caller: usize, ids: usize, copies: usize) -> usize {
-    const CALLERS: usize = 8;
-    let from = SourceName::new("shop").expect("a source");
-    let mut new = 0;
-    for copy in (caller..copies).step_by(CALLERS) {
-        for first in (0..ids).step_by(10) {
-            let all: Vec<_> = (first..ids.min(first + 10))
-                .map(|n| (n + copy * 37) % ids)
-                .map(|id| Draft::new("orders.created", "x").id(id).key(id % 20))
-                .map(|draft| Delivery::foreign(&draft).expect("a delivery"))
-                .collect();
-            let received = loop {
-                match store.receive(&from, &all).await {
-                    Ok(received) => break received,
-                    Err(error) => assert!(error.is_retryable(), "{error}"),
-                }
-            };
-            new += received.iter().filter(|one| !one.is_duplicate()).count();
-        }
-    }
-    new
-}
-
-/// Messages that arrive many times at once take effect once for each handler, while the processes that
-/// handle them are killed again and again. `IOBOX_INBOX_IDS` and `IOBOX_INBOX_COPIES` set the size.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_message_takes_effect_once_while_workers_are_killed() {
-    let ids = read("IOBOX_INBOX_IDS", 200);
-    let copies = read("IOBOX_INBOX_COPIES", 16);
-    let schema = Schema::new();
-    let store = schema.migrated(16).await;
-    effect_table(&schema).await;
-    workers(&store, &schema.0)
-        .subscribe()
-        .await
-        .expect("subscribe");
-    let callers: Vec<_> = (0..8)
-        .map(|caller| tokio::spawn(deliver(Arc::clone(&store), caller, ids, copies)))
-        .collect();
-    let wanted = i64::try_from(ids * HANDLERS.len()).expect("small");
-    let step = (wanted / 5).max(1);
-    let deadline = Instant::now() + PATIENCE * 20;
-    let (mut seen, mut rounds) = (0, 0);
-    while seen < wanted {
-        let processes = [0, 1].map(|_| Process::start(&schema.0));
-        let until = (seen + step).min(wanted);
-        while seen < until {
-            assert!(Instant::now() < deadline, "{seen} of {wanted}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            seen = effects(&schema.0, "true").await.0;
-        }
-        drop(processes);
-        rounds += 1;
-    }
-    assert!(rounds >= 2, "{rounds} rounds of kills");
-    let mut new = 0;
-    for caller in callers {
-        new += caller.await.expect("no panic");
-    }
-    assert_eq!(new, ids, "each message was new once");
-    let last = inbox(&*store, {
-        let mut router = Router::new();
-        for handler in HANDLERS {
-            let effect = Effect::new(&schema.0, handler, Duration::ZERO);
-            router.on_tx("orders.*", handler, effect);
-        }
-        router
-    });
-    let last = last.spawn();
-    last.wait_until_empty(PATIENCE)
-        .await
-        .expect("nothing is left");
-    last.drain().await.expect("a drain");
-    let ids = i64::try_from(ids).expect("small");
-    for handler in HANDLERS {
-        let found = effects(&schema.0, &format!("handler = '{handler}'")).await;
-        assert_eq!(found, (ids, ids), "{handler}");
-    }
 }

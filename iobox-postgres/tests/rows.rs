@@ -14,6 +14,7 @@ use iobox_core::{
     queue::Queue,
     store::{Admin, Body, Enqueued, Seq, Settled},
 };
+use iobox_testkit::suite::inbox::support::{delivery, receive};
 
 use crate::support::{DONE, Owner, Schema, connection, enqueue, id, number, run};
 
@@ -154,4 +155,30 @@ async fn a_sweep_comes_to_every_key() {
     assert_eq!(released, 1_000);
     let first = owner.fetch(1).await.pending;
     assert_eq!(first[0].seq, Seq(2_001));
+}
+
+/// The date of an event is kept to the microsecond, in UTC, also one before 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_date_is_kept_as_it_was_given() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let span = Duration::from_micros(981_173_106_789_012);
+    let all = [
+        delivery("t", "after", "").occurred_at(epoch + span),
+        delivery("t", "before", "").occurred_at(epoch - span),
+        delivery("t", "none", ""),
+    ];
+    receive(&*store, &all).await;
+    for (id, date) in [
+        ("after", "= '2001-02-03 04:05:06.789012+00'"),
+        ("before", "= '1938-11-28 19:54:53.210988+00'"),
+        ("none", "is null"),
+    ] {
+        let sql = format!(
+            "select count(*) from \"{}\".received where id = '{id}' and occurred_at {date}",
+            schema.0
+        );
+        assert_eq!(number(&mut connection().await, sql).await, 1, "{id}");
+    }
 }

@@ -1,4 +1,5 @@
-//! The connection: one, made when it is needed, and again at most once a second.
+//! The connection: one that publishing shares, made when it is needed, and again at most once a second;
+//! and one of its own for each reader.
 
 use std::{
     fmt,
@@ -10,10 +11,13 @@ use std::{
 };
 
 use iobox_core::{Error, Result};
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisResult, Value,
+    aio::MultiplexedConnection,
+};
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{Config, error};
@@ -30,6 +34,7 @@ pub(crate) struct Connector(Arc<Inner>);
 struct Inner {
     client: Client,
     settings: AsyncConnectionConfig,
+    response_timeout: Duration,
     pause: Duration,
     state: Mutex<State>,
 }
@@ -47,9 +52,41 @@ struct State {
 pub(crate) struct Connection {
     pub(crate) client: MultiplexedConnection,
     alive: Arc<AtomicBool>,
+    response_timeout: Duration,
 }
 
 impl Connection {
+    /// The reply to a command, within the response timeout and `wait`, for which the server may
+    /// block. A connection that is of no more use is given up.
+    ///
+    /// # Errors
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when there is no reply in time.
+    pub(crate) async fn reply(&self, command: &Cmd, wait: Duration) -> Result<RedisResult<Value>> {
+        let mut client = self.client.clone();
+        match timeout(
+            self.response_timeout + wait,
+            command.query_async(&mut client),
+        )
+        .await
+        {
+            Ok(reply) => {
+                if let Err(error) = &reply
+                    && error::ends_connection(error)
+                {
+                    self.give_up();
+                }
+                Ok(reply)
+            }
+            Err(_) => {
+                self.give_up();
+                Err(Error::unavailable(format!(
+                    "Redis sent no reply for {:?}",
+                    self.response_timeout
+                )))
+            }
+        }
+    }
+
     /// Whether it has not been seen to end.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
@@ -74,14 +111,15 @@ impl Connector {
     pub(crate) fn new(config: &Config) -> Self {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
-            // The default of half a second makes outcomes unknown that are merely slow; the
-            // publisher has a timeout of its own.
+            // The default of half a second makes outcomes unknown that are merely slow, and ends
+            // reads that wait; each call has a timeout of its own.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE_MAX)
             .set_write_backpressure_boundary(WRITE_BYTES);
         Self(Arc::new(Inner {
             client: config.client.clone(),
             settings,
+            response_timeout: config.response_timeout,
             pause: config.reconnect_pause,
             state: Mutex::default(),
         }))
@@ -103,6 +141,15 @@ impl Connector {
         tokio::spawn(async move { inner.get(early).await })
             .await
             .unwrap_or_else(|_| Err(Error::internal("connecting to Redis panicked")))
+    }
+
+    /// A new connection that nobody else gets, at once. Nothing is left when this is dropped.
+    ///
+    /// # Errors
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) or
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid).
+    pub(crate) async fn dedicated(&self) -> Result<Connection> {
+        self.0.connect().await
     }
 }
 
@@ -154,7 +201,11 @@ impl Inner {
             .get_multiplexed_async_connection_with_config(&settings)
             .await
             .map_err(|error| error::asked("cannot connect to Redis", &error))?;
-        Ok(Connection { client, alive })
+        Ok(Connection {
+            client,
+            alive,
+            response_timeout: self.response_timeout,
+        })
     }
 }
 
@@ -173,11 +224,12 @@ impl State {
     }
 }
 
+/// The time of this machine.
 #[allow(
     clippy::disallowed_methods,
-    reason = "a pause between two tries is real time; tokio's clock can be paused by tests"
+    reason = "pauses and what a server is asked are in real time; tokio's clock can be paused by tests"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -1,8 +1,14 @@
 //! Durability: what the server tells of itself, and what its word is worth.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use iobox_core::{Error, Result, publisher::Durability};
+use redis::{Cmd, Value};
+
+use crate::{connection::Connection, error};
+
+/// The settings that are asked for, besides what `INFO` tells.
+const SETTINGS: [&str; 3] = ["appendonly", "appendfsync", "no-appendfsync-on-rewrite"];
 
 /// What is known of a server. What it may not tell, is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +32,33 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Asks the server for what it may tell.
+    ///
+    /// # Errors
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) or
+    /// [`Invalid`](iobox_core::ErrorKind::Invalid) when it does not answer.
+    pub(crate) async fn ask(connection: &Connection) -> Result<Self> {
+        let mut facts = Self::default();
+        match answer::<String>(connection, &redis::cmd("INFO")).await? {
+            Some(info) => facts.read_info(&info),
+            None => {
+                let told = answer::<Vec<Value>>(connection, &redis::cmd("ROLE")).await?;
+                if let Some(Value::BulkString(role)) = told.iter().flatten().next() {
+                    facts.role = Some(String::from_utf8_lossy(role).into_owned());
+                }
+            }
+        }
+        for name in SETTINGS {
+            let mut command = redis::cmd("CONFIG");
+            command.arg("GET").arg(name);
+            let told = answer::<HashMap<String, String>>(connection, &command).await?;
+            for (name, value) in told.unwrap_or_default() {
+                facts.read_setting(&name, &value);
+            }
+        }
+        Ok(facts)
+    }
+
     /// Takes over what `INFO` says.
     pub(crate) fn read_info(&mut self, info: &str) {
         let fields: HashMap<&str, &str> = info
@@ -60,20 +93,7 @@ impl Facts {
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) while the server is loading;
     /// [`Invalid`](iobox_core::ErrorKind::Invalid) when messages must not be given to it.
     pub(crate) fn judge(&self, allow_volatile: bool) -> Result<Durability> {
-        if self.cluster {
-            return Err(Error::invalid(
-                "Redis is a node of a cluster, and the publisher does not follow its redirections: \
-                 use a server without cluster mode",
-            ));
-        }
-        if self.role.as_deref().is_some_and(|role| role != "master") {
-            return Err(Error::invalid(
-                "Redis is a replica: point the URL at the primary",
-            ));
-        }
-        if self.loading {
-            return Err(Error::unavailable("Redis is loading its data"));
-        }
+        self.check_use("publisher")?;
         match self.objection() {
             None => Ok(self.kept()),
             Some(objection) if allow_volatile => {
@@ -89,8 +109,30 @@ impl Facts {
         }
     }
 
+    /// Refuses a server that neither a publisher nor a source can work with.
+    ///
+    /// # Errors
+    /// As for [`judge`](Self::judge).
+    pub(crate) fn check_use(&self, who: &str) -> Result<()> {
+        if self.cluster {
+            return Err(Error::invalid(format!(
+                "Redis is a node of a cluster, and the {who} does not follow its redirections: use a \
+                 server without cluster mode"
+            )));
+        }
+        if self.role.as_deref().is_some_and(|role| role != "master") {
+            return Err(Error::invalid(
+                "Redis is a replica: point the URL at the primary",
+            ));
+        }
+        if self.loading {
+            return Err(Error::unavailable("Redis is loading its data"));
+        }
+        Ok(())
+    }
+
     /// Why the server may forget what it has confirmed, and what to change.
-    fn objection(&self) -> Option<&'static str> {
+    pub(crate) fn objection(&self) -> Option<&'static str> {
         let evicts = self.memory_max > 0
             && self
                 .eviction
@@ -120,6 +162,24 @@ impl Facts {
         } else {
             Durability::PageCache
         }
+    }
+}
+
+/// The reply to a question, or `None` when the user may not ask it.
+async fn answer<T: redis::FromRedisValue>(
+    connection: &Connection,
+    command: &Cmd,
+) -> Result<Option<T>> {
+    match connection.reply(command, Duration::ZERO).await? {
+        Ok(value) => Ok(T::from_redis_value(value).ok()),
+        Err(refused)
+            if refused
+                .code()
+                .is_some_and(|code| code == "NOPERM" || code == "ERR") =>
+        {
+            Ok(None)
+        }
+        Err(refused) => Err(error::asked("Redis does not answer a probe", &refused)),
     }
 }
 

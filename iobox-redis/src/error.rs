@@ -134,6 +134,18 @@ const TABLE: &[(&str, &str, About, &str)] = &[
         About::Message,
         "the key of this topic's stream holds something else: rename that",
     ),
+    (
+        "NOGROUP",
+        "",
+        About::Server,
+        "the consumer group is gone: it is made again",
+    ),
+    (
+        "UNBLOCKED",
+        "",
+        About::Server,
+        "the stream was deleted while it was read",
+    ),
     // The server ends the connection besides.
     (
         "ERR",
@@ -233,6 +245,15 @@ pub(crate) fn asked(what: &str, error: &RedisError) -> Error {
         None if is_setup(error) => Error::invalid(format!("{what}: {}", broken(error))),
         None => Error::unavailable(format!("{what}: {}", broken(error))),
     }
+}
+
+/// The same of a reader, whose rights are others.
+pub(crate) fn read(what: &str, error: &RedisError) -> Error {
+    if error.code() == Some("NOPERM") {
+        let reason = "NOPERM: the user may not run the command, or not on this key";
+        return Error::invalid(format!("{what}: {reason}"));
+    }
+    asked(what, error)
 }
 
 /// The same as the outcome of a message that was not sent.
@@ -408,6 +429,16 @@ mod tests {
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "transient",
             "something else",
+        ),
+        (
+            "NOGROUP No such key 'secret' or consumer group 'secret'",
+            "unavailable",
+            "made again",
+        ),
+        (
+            "UNBLOCKED the stream key no longer exists",
+            "unavailable",
+            "was deleted",
         ),
         (
             "ERR Protocol error: invalid bulk length",

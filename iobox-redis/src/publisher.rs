@@ -1,11 +1,11 @@
 //! The publisher: pipelined XADD, each outcome reported as it arrives.
 
-use std::{collections::HashMap, fmt};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use iobox_core::{
-    Error, Result,
+    Result,
     message::Message,
     publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
 };
@@ -24,9 +24,6 @@ use crate::{
 const WINDOW: usize = 1_024;
 /// The most bytes of one call that are on their way at a time, beyond the first message.
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
-
-/// The settings that are asked for, besides what `INFO` tells.
-const SETTINGS: [&str; 3] = ["appendonly", "appendfsync", "no-appendfsync-on-rewrite"];
 
 /// Publishes to Redis Streams, over one connection that all calls share.
 ///
@@ -99,73 +96,6 @@ impl RedisPublisher {
         }
         report_unsent(waiting, outcomes);
     }
-
-    /// Asks the server for what it may tell.
-    async fn facts(&self, connection: &Connection) -> Result<Facts> {
-        let mut facts = Facts::default();
-        match self
-            .question::<String>(connection, &redis::cmd("INFO"))
-            .await?
-        {
-            Some(info) => facts.read_info(&info),
-            None => {
-                let command = redis::cmd("ROLE");
-                let told = self.question::<Vec<Value>>(connection, &command).await?;
-                if let Some(Value::BulkString(role)) = told.iter().flatten().next() {
-                    facts.role = Some(String::from_utf8_lossy(role).into_owned());
-                }
-            }
-        }
-        for name in SETTINGS {
-            let mut command = redis::cmd("CONFIG");
-            command.arg("GET").arg(name);
-            let told = self.question::<HashMap<String, String>>(connection, &command);
-            for (name, value) in told.await?.unwrap_or_default() {
-                facts.read_setting(&name, &value);
-            }
-        }
-        Ok(facts)
-    }
-
-    /// The reply to a question, or `None` when the user may not ask it.
-    async fn question<T: redis::FromRedisValue>(
-        &self,
-        connection: &Connection,
-        command: &Cmd,
-    ) -> Result<Option<T>> {
-        match self.reply(connection, command).await? {
-            Ok(value) => Ok(T::from_redis_value(value).ok()),
-            Err(refused)
-                if refused
-                    .code()
-                    .is_some_and(|code| code == "NOPERM" || code == "ERR") =>
-            {
-                Ok(None)
-            }
-            Err(refused) => Err(error::asked("Redis does not answer a probe", &refused)),
-        }
-    }
-
-    /// The reply to a command of a probe, within the response timeout.
-    async fn reply(&self, connection: &Connection, command: &Cmd) -> Result<RedisResult<Value>> {
-        match timeout(self.config.response_timeout, ask(connection, command)).await {
-            Ok(reply) => {
-                if let Err(error) = &reply
-                    && error::ends_connection(error)
-                {
-                    connection.give_up();
-                }
-                Ok(reply)
-            }
-            Err(_) => {
-                connection.give_up();
-                Err(Error::unavailable(format!(
-                    "Redis sent no reply to a probe for {:?}",
-                    self.config.response_timeout
-                )))
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -193,10 +123,11 @@ impl Publisher for RedisPublisher {
 
     async fn probe(&self) -> Result<Durability> {
         let connection = self.connector.get(Early::Wait).await?;
-        let facts = self.facts(&connection).await?;
+        let facts = Facts::ask(&connection).await?;
         let durability = facts.judge(self.config.allow_volatile)?;
         // What no fact tells: rights, memory, replicas, the disk. It is not written.
-        self.reply(&connection, &self.wire.rehearsal())
+        connection
+            .reply(&self.wire.rehearsal(), Duration::ZERO)
             .await?
             .map_err(|refused| error::asked("Redis would refuse messages", &refused))?;
         Ok(durability)

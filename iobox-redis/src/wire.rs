@@ -1,6 +1,9 @@
 //! The wire: what a stream is called and what an entry holds. `docs/wire.md` says it to readers.
 
-use iobox_core::message::{Limits, Message, Topic};
+use iobox_core::{
+    Error, Result,
+    message::{Headers, Limits, Message, MessageId, OrderingKey, Origin, Topic},
+};
 use redis::Cmd;
 
 use crate::Config;
@@ -14,13 +17,85 @@ const KEY: &str = "key";
 /// The field with the headers, a JSON array of `[name, value]`; an entry without headers has none.
 const HEADERS: &str = "headers";
 /// The field with the payload.
-const PAYLOAD: &str = "payload";
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// A name that no topic has, since topics do not start with `$`.
 const NO_TOPIC: &str = "$probe";
 
 /// More than the names of the fields and the lengths take.
 const OVERHEAD: usize = 256;
+
+/// A field of an entry: its name and its value.
+pub(crate) type Field = (Vec<u8>, Vec<u8>);
+
+/// The value of the field `name`.
+///
+/// # Errors
+/// [`Invalid`](iobox_core::ErrorKind::Invalid) when it is given twice.
+pub(crate) fn value<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a [u8]>> {
+    let mut found = fields.iter().filter(|(other, _)| other == name.as_bytes());
+    let first = found.next().map(|(_, value)| value.as_slice());
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(Error::invalid(format!("field {name} is given twice"))),
+    }
+}
+
+/// The text of the field `name`.
+///
+/// # Errors
+/// As for [`value`], and when it is no UTF-8.
+pub(crate) fn text<'a>(fields: &'a [Field], name: &str) -> Result<Option<&'a str>> {
+    let text = |bytes| {
+        str::from_utf8(bytes).map_err(|_| Error::invalid(format!("field {name} is not UTF-8")))
+    };
+    value(fields, name)?.map(text).transpose()
+}
+
+/// Reads an entry that a publisher wrote: one with an id on the wire, a topic and a payload. `None`
+/// for that of another program. Fields that are not known are left out.
+///
+/// # Errors
+/// [`Invalid`](iobox_core::ErrorKind::Invalid) when a field breaks its bound, never with its value.
+pub(crate) fn read(fields: &[Field]) -> Result<Option<Message>> {
+    let has = |name: &str| fields.iter().any(|(other, _)| other == name.as_bytes());
+    if !has(TOPIC) || !has(PAYLOAD) {
+        return Ok(None);
+    }
+    let id = fields.iter().find(|(name, _)| name == ID.as_bytes());
+    let Some((origin, id)) = id.and_then(|(_, id)| origin_and_id(id)) else {
+        return Ok(None);
+    };
+    // Of the fields that must be there once, none may be there twice.
+    value(fields, ID)?;
+    let topic = Topic::new(text(fields, TOPIC)?.unwrap_or_default())?;
+    let key = text(fields, KEY)?.map(OrderingKey::new).transpose()?;
+    let headers = match text(fields, HEADERS)? {
+        Some(json) => Headers::from_json(json).map_err(|_| {
+            Error::invalid("field headers is no JSON array of names and values, or breaks a bound")
+        })?,
+        None => Headers::new(),
+    };
+    let payload = value(fields, PAYLOAD)?.unwrap_or_default().to_vec();
+    let id = MessageId::new(id)?;
+    Ok(Some(Message::new(
+        origin,
+        id,
+        topic,
+        key,
+        headers,
+        payload.into(),
+    )))
+}
+
+/// Takes `<origin>/<id>` apart.
+fn origin_and_id(wire: &[u8]) -> Option<(Origin, &str)> {
+    let (origin, id) = str::from_utf8(wire).ok()?.split_once('/')?;
+    let origin = Origin::new(origin.parse().ok()?);
+    // Only the form that a publisher writes: other programs may write UUIDs in others.
+    wire.starts_with(origin.to_string().as_bytes())
+        .then_some((origin, id))
+}
 
 /// Turns messages into commands.
 #[derive(Debug, Clone)]
@@ -93,6 +168,7 @@ mod tests {
     use std::collections::HashMap;
 
     use iobox_core::message::{Headers, MessageId, OrderingKey, Origin};
+    use iobox_testkit::hostile;
     use proptest::prelude::*;
 
     use super::*;
@@ -170,6 +246,105 @@ mod tests {
                  [[\"b\",\"2\"],[\"a\",\"\\\"1\\\"\"]] payload payload"
             )
         );
+    }
+
+    /// The fields of the entry that a command adds.
+    fn fields(command: &Cmd) -> Vec<Field> {
+        let arguments: Vec<Vec<u8>> = command
+            .args_iter()
+            .skip(3)
+            .map(|argument| match argument {
+                redis::Arg::Simple(bytes) => bytes.to_vec(),
+                _ => Vec::new(),
+            })
+            .collect();
+        let (pairs, []) = arguments.as_chunks::<2>() else {
+            panic!("a field without a value");
+        };
+        let pairs = pairs.iter();
+        pairs
+            .map(|[name, value]| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let full = message(Some("k/ü"), &[("b", "2"), ("A", "\"1\"")]);
+        for written in [full, message(None, &[])] {
+            let entry = fields(&wire("iobox:").add(&written));
+            let read = read(&entry).expect("whole").expect("one of ours");
+            assert_eq!(read.wire_id(), written.wire_id());
+            assert_eq!(read.topic(), written.topic());
+            assert_eq!(read.key(), written.key());
+            assert_eq!(read.headers(), written.headers());
+            assert_eq!(read.payload(), written.payload());
+        }
+    }
+
+    #[test]
+    fn a_broken_entry_of_ours_is_refused_without_its_content() {
+        let whole = fields(&wire("iobox:").add(&message(Some("k"), &[("a", "1")])));
+        for (name, value, says) in [
+            ("headers", &b"[[\"secret\"]]"[..], "field headers"),
+            ("headers", b"[[\"iobox-secret\",\"\"]]", "field headers"),
+            ("key", b"secret\xff", "field key is not UTF-8"),
+            ("key", b"secret\n", "control character"),
+            ("topic", b"secret topic", "topic has"),
+            (
+                "id",
+                b"00000000-0000-0000-0000-000000000007/",
+                "id is empty",
+            ),
+        ] {
+            let mut broken = whole.clone();
+            broken.retain(|(field, _)| field != name.as_bytes());
+            broken.push((name.into(), value.into()));
+            let error = read(&broken).expect_err(says).to_string();
+            assert!(error.contains(says) && !error.contains("secret"), "{error}");
+        }
+        for name in ["id", "topic", "key", "headers", "payload"] {
+            let mut twice = whole.clone();
+            twice.push((name.into(), b"secret".into()));
+            let error = read(&twice).expect_err("twice").to_string();
+            assert!(error.contains(&format!("field {name} is given twice")));
+        }
+    }
+
+    #[test]
+    fn a_mangled_entry_is_read_or_refused_without_its_content() {
+        let whole = message(Some("k s3cr3t"), &[("tenant", "s3cr3t"), ("b", "2")]);
+        let whole = fields(&wire("iobox:").add(&whole));
+        for at in 0..whole.len() {
+            for value in hostile::mangled(&whole[at].1, 7, 2_000) {
+                let mut entry = whole.clone();
+                entry[at].1 = value;
+                if let Err(error) = read(&entry) {
+                    for text in hostile::texts_of(&error) {
+                        assert!(hostile::is_plain(&text), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_without_an_origin_is_not_ours() {
+        let whole = fields(&wire("iobox:").add(&message(None, &[])));
+        for id in [
+            "order-1",
+            "a/b",
+            "0000000000000000000000000000000a/x",
+            "00000000-0000-0000-0000-00000000000A/x",
+        ] {
+            let mut other = whole.clone();
+            other[0].1 = id.into();
+            assert!(read(&other).expect("another program's").is_none(), "{id}");
+        }
+        for missing in 0..3 {
+            let mut other = whole.clone();
+            other.remove(missing);
+            assert!(read(&other).expect("another program's").is_none());
+        }
     }
 
     #[test]

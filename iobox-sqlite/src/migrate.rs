@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The version of the tables that this program makes and knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The tables of version 1. Every statement may be repeated.
 const TABLES: &str = "
@@ -199,6 +199,18 @@ CREATE INDEX IF NOT EXISTS {p}admitted_at ON {p}admitted (admitted_at);
 INSERT INTO {p}migration (version, applied_at) VALUES (2, {now}) ON CONFLICT DO NOTHING;
 ";
 
+/// The tables of version 3: how far sources were read. Every statement may be repeated.
+const INGEST: &str = "
+-- How far each source was read: moved in the transaction that stores what was read.
+CREATE TABLE IF NOT EXISTS {p}source (
+    name      TEXT NOT NULL PRIMARY KEY,
+    position  TEXT NOT NULL,
+    moved_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO {p}migration (version, applied_at) VALUES (3, {now}) ON CONFLICT DO NOTHING;
+";
+
 /// What stands in the new tables. `{origin}` and `{partitions}` are filled in.
 const ROWS: &str = "
 INSERT INTO {p}meta (one, origin, partitions) VALUES (1, {origin}, {partitions})
@@ -226,7 +238,8 @@ pub fn migration_sql(config: &Config) -> String {
     let tables = fill(TABLES, &config.prefix);
     let rows = rows(&config.prefix, config.partitions, RANDOM_UUID);
     let inbox = fill(INBOX, &config.prefix);
-    format!("{}\n{rows}{inbox}", tables.trim_start())
+    let ingest = fill(INGEST, &config.prefix);
+    format!("{}\n{rows}{inbox}{ingest}", tables.trim_start())
 }
 
 /// Brings the tables to the version that this program knows. Safe to run at the same time in
@@ -247,6 +260,9 @@ pub(crate) fn migrate(
         }
         if version(tx, sql)? == 1 {
             tx.execute_batch(&fill(INBOX, prefix))?;
+        }
+        if version(tx, sql)? == 2 {
+            tx.execute_batch(&fill(INGEST, prefix))?;
         }
         check(tx, sql, partitions).map(drop)
     })

@@ -162,10 +162,7 @@ fn parts(
         read(id, "id", |text| MessageId::new(text))?,
         read(topic, "topic", |text| Topic::new(text))?,
         key,
-        read(headers, "headers", |text| match text {
-            "[]" => Ok(Headers::new()),
-            text => Headers::from_json(text),
-        })?,
+        read(headers, "headers", Headers::from_json)?,
         payload.as_blob().map_err(|_| "payload")?.to_vec().into(),
     ))
 }

@@ -5,7 +5,7 @@
 //!
 //! The outbox and the queues of handlers have the same statements on other rows: see [`Shelf`].
 
-use iobox_core::{queue::Queue, store::State};
+use iobox_core::{inbox::SourceName, queue::Queue, store::State};
 use rusqlite::Connection;
 
 use crate::ident::Ident;
@@ -25,12 +25,13 @@ const FILTER: &str = "seq > ?1 AND (?2 IS NULL OR topic = ?2) AND (?3 IS NULL OR
                       AND (?4 IS NULL OR partition = ?4{base}){own}";
 
 /// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
-/// have the partitions from `256 * n` on, those of the outbox the partitions as they are.
+/// have the partitions from `256 * n` on, those of the outbox the partitions as they are. The right to read a
+/// source has no rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Shelf {
     /// The name of the queue.
     pub(crate) queue: String,
-    /// The number of the handler, from 1; `None` for the outbox.
+    /// The number of the handler, from 1; `None` for the outbox. Below 0 there are no rows.
     pub(crate) handler: Option<i64>,
 }
 
@@ -40,6 +41,14 @@ impl Shelf {
         Self {
             queue: Queue::Outbox.name().to_owned(),
             handler: None,
+        }
+    }
+
+    /// The right to read a source.
+    pub(crate) fn source(name: &SourceName) -> Self {
+        Self {
+            queue: Queue::Ingest(name.clone()).name().to_owned(),
+            handler: Some(-1),
         }
     }
 
@@ -83,6 +92,7 @@ pub(crate) struct Sql {
     pub(crate) is_alive: String,
     pub(crate) expire: String,
     pub(crate) members: String,
+    pub(crate) width: String,
     pub(crate) free: String,
     pub(crate) take: String,
     pub(crate) give_back: String,
@@ -109,6 +119,7 @@ pub(crate) struct Sql {
     pub(crate) insert_id: String,
     pub(crate) insert_content: String,
 
+    pub(crate) backlog: String,
     pub(crate) count: [String; 4],
     pub(crate) halted_keys: String,
     pub(crate) slots: String,
@@ -164,6 +175,7 @@ impl Sql {
             ),
             expire: q("DELETE FROM {p}instance WHERE queue = ?1 AND id <> ?2 AND expires <= {now}"),
             members: q("SELECT id FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
+            width: q("SELECT count(*) FROM {p}partition WHERE queue = ?1"),
             // With those of the taker; an empty owner is one that nobody has and that is still
             // abandoned.
             free: q(
@@ -252,6 +264,13 @@ impl Sql {
                 "INSERT INTO {p}known (id, enqueued_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             ),
 
+            // Indexes pending and due, covering; at most the limit of each.
+            backlog: q(
+                "SELECT min(?1, (SELECT count(*) FROM (SELECT 1 FROM {p}outbox \
+                 INDEXED BY {p}outbox_pending WHERE state = 0{own} LIMIT ?1)) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM {p}outbox \
+                 INDEXED BY {p}outbox_due WHERE state = 1{own} LIMIT ?1)))",
+            ),
             // One partial index for each state that is not settled.
             count: open(
                 "SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
@@ -346,6 +365,7 @@ impl Sql {
             &self.is_alive,
             &self.expire,
             &self.members,
+            &self.width,
             &self.free,
             &self.take,
             &self.give_back,
@@ -368,6 +388,7 @@ impl Sql {
             &self.insert,
             &self.insert_content,
             &self.insert_id,
+            &self.backlog,
             &self.halted_keys,
             &self.slots,
             &self.instances,
@@ -456,6 +477,7 @@ mod tests {
                 (&sql.head, false),
                 (&sql.purge, false),
                 (&sql.purge_ids, true),
+                (&sql.backlog, true),
             ] {
                 let plan = plan(&conn, statement);
                 assert!(!plan.contains("TEMP B-TREE"), "{statement}: {plan}");

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{partition::Partition, store::Seq};
+use crate::{
+    message::{MessageId, Topic},
+    partition::Partition,
+    store::Seq,
+};
 
 /// Something that happened. Holds no key and no payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +53,10 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A message is dead.
-    Dead {
-        /// Its partition.
-        partition: Partition,
-        /// Its place.
-        seq: Seq,
-        /// Attempts.
-        attempt: u32,
-        /// Whether its key waits for a person.
-        halts: bool,
-        /// Why.
-        reason: String,
-    },
+    /// The store confirmed that a message which failed will run again.
+    PutBack(Failure),
+    /// The store confirmed that a message is dead.
+    Dead(Failure),
     /// A partition was acquired.
     Acquired {
         /// The partition.
@@ -111,4 +106,24 @@ pub enum Event {
         /// How many executions.
         count: usize,
     },
+}
+
+/// What the store confirmed of a message that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its place.
+    pub seq: Seq,
+    /// Its id, if its row can be decoded.
+    pub id: Option<MessageId>,
+    /// Its topic, if its row can be decoded.
+    pub topic: Option<Topic>,
+    /// Attempts counted so far.
+    pub attempt: u32,
+    /// Whether it is dead and its key waits for a person.
+    pub halts: bool,
+    /// Why.
+    pub reason: String,
 }

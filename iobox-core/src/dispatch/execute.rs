@@ -15,8 +15,8 @@ pub(super) struct Flight {
     pub(super) partition: Partition,
     pub(super) epoch: Epoch,
     pub(super) seq: Seq,
-    /// How many executions had been answered when it started.
-    pub(super) answers: u64,
+    /// The number of the batch that it was sent in.
+    pub(super) batch: u64,
 }
 
 impl Machine {
@@ -51,6 +51,7 @@ impl Machine {
         if self.works.values().all(|work| work.runnable.is_empty()) {
             return None;
         }
+        self.batches += 1;
         let mut slots = self.slots().min(self.settings.batch);
         let mut batch = Vec::new();
         // The partition after the one that was served last goes first.
@@ -136,7 +137,7 @@ impl Machine {
             partition,
             epoch: work.epoch,
             seq,
-            answers: self.answers,
+            batch: self.batches,
         };
         if ungated {
             work.reconsider(seq, true);

@@ -18,6 +18,11 @@ use crate::{
 
 /// The most rows asked of a partition that is not known to have any.
 const PROBE_LIMIT: usize = 64;
+/// How many rows that a call sets aside tell that there are more, at most: their partition is clogged.
+const CLOGGED: usize = 512;
+/// The least share of a fetch that a partition with many rows gets, while the others wait for the
+/// next: a store passes over all that is held of each partition that it looks into.
+const SHARE_MIN: usize = 125;
 /// The most full keys that a request names.
 const FULL_MAX: usize = 256;
 /// The most keys that a request asks to release.
@@ -40,53 +45,69 @@ impl Machine {
     }
 
     /// When the next fetch is wanted, if there is room for one.
+    ///
+    /// Partitions that are clogged are fetched in calls of their own, which clear them and bring
+    /// nothing, so that no other partition waits for them; such a call needs no room.
     pub(super) fn fetch_at(&self, now: Time) -> Option<Time> {
         let never = self.settings.rights_only || self.drain.is_some();
         if never || self.breaker.is_open() || !self.may_start(now) {
             return None;
         }
+        let room = self.wants_rows();
+        self.works
+            .values()
+            .filter(|work| can_fetch(work) && (work.clogged || room))
+            .map(Work::poll_at)
+            .min()
+    }
+
+    /// Whether there is room that is worth a fetch.
+    fn wants_rows(&self) -> bool {
         let (rows, bytes) = self.room();
         let idle = self
             .works
             .values()
             .all(|work| work.runnable.is_empty() && work.solos.is_empty());
-        let enough = rows >= self.settings.batch.div_ceil(4) || (idle && rows > 0);
-        if !enough || bytes == 0 {
-            return None;
-        }
-        self.works
-            .values()
-            .filter(|work| can_fetch(work))
-            .map(Work::poll_at)
-            .min()
+        (rows >= self.settings.batch.div_ceil(4) || (idle && rows > 0)) && bytes > 0
     }
 
     pub(super) fn fetch(&mut self, now: Time) -> Command {
         let call = CallId(self.number());
-        let (room, bytes) = self.room();
-        let limit = room.min(self.settings.batch);
+        let due = |work: &Work| can_fetch(work) && work.poll_at() <= now;
+        let clears = self.works.values().any(|work| due(work) && work.clogged);
+        let (limit, bytes) = if clears {
+            (0, 0)
+        } else {
+            let (room, bytes) = self.room();
+            (room.min(self.settings.batch), bytes)
+        };
+        let probe = PROBE_LIMIT.min(if clears { self.settings.batch } else { limit });
         let mut due: Vec<Partition> = self
             .works
             .iter()
-            .filter(|(_, work)| can_fetch(work) && work.poll_at() <= now)
+            .filter(|(_, work)| due(work) && work.clogged == clears)
             .map(|(partition, _)| *partition)
             .collect();
-        // Each fetch serves another partition first.
-        self.rotor = self.rotor.wrapping_add(1);
-        let start = usize::from(self.rotor) % due.len().max(1);
+        // Each fetch serves another partition first, and at most so many that have more than a few rows.
+        let start = due.partition_point(|partition| *partition <= self.rotor);
+        let start = start % due.len().max(1);
         due.rotate_left(start);
-        let busy = due
-            .iter()
-            .filter(|partition| self.works.get(partition).is_some_and(|work| work.more))
-            .count();
-        let share = limit.div_ceil(busy.max(1)).max(1);
+        let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
+        let most = limit.div_ceil(SHARE_MIN.min(self.settings.batch.div_ceil(8)));
+        let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
+        if !clears {
+            due.retain(|partition| served.contains(partition) || !busy(partition));
+            let first = due.first().filter(|_| served.len() < most);
+            self.rotor = *first.or(served.last()).unwrap_or(&self.rotor);
+        }
+        let share = limit.div_ceil(served.len().max(1)).max(1);
         let mut partitions = Vec::with_capacity(due.len());
         for partition in due {
             if let Some(work) = self.works.get_mut(&partition) {
-                let part_limit = if work.more {
+                let part_limit = if work.more && !clears {
                     share
                 } else {
-                    PROBE_LIMIT.min(limit).max(1)
+                    probe.max(1)
                 };
                 partitions.push(Ask { call, now }.of(partition, work, part_limit, &self.settings));
             }
@@ -105,7 +126,7 @@ impl Machine {
 
     /// Takes the answer to [`Command::Fetch`].
     pub fn fetched(&mut self, call: CallId, reply: Result<Fetched>, now: Time) {
-        self.fetches.remove(&call);
+        let clears = self.fetches.remove(&call).is_some_and(|ask| ask.0 == 0);
         let asked: Vec<Partition> = self
             .works
             .iter()
@@ -125,8 +146,10 @@ impl Machine {
                 return;
             }
         };
-        let nothing =
-            fetched.pending.is_empty() && fetched.aside.is_empty() && fetched.released.is_empty();
+        let nothing = !clears
+            && fetched.pending.is_empty()
+            && fetched.aside.is_empty()
+            && fetched.released.is_empty();
         self.poll_pause = if nothing {
             (self.poll_pause * 2).min(self.settings.poll_max)
         } else {
@@ -158,12 +181,12 @@ impl Machine {
                 }
             }
         }
-        let mut count = 0;
+        let mut counts: BTreeMap<Partition, usize> = BTreeMap::new();
         for aside in fetched.aside {
             if let Some(work) = self.works.get_mut(&aside.partition)
                 && let Some(fetching) = fetches.get(&aside.partition)
             {
-                count += aside.count;
+                *counts.entry(aside.partition).or_default() += aside.count;
                 work.set_aside(&aside, now);
                 // Nothing is in front of them any more, and nothing else would ask for them.
                 if fetching.cleared.contains(&aside.key) && !fetching.closed.contains(&aside.key) {
@@ -171,6 +194,13 @@ impl Machine {
                 }
             }
         }
+        let many = CLOGGED.min(self.settings.batch.div_ceil(2));
+        for partition in asked {
+            if let Some(work) = self.works.get_mut(&partition) {
+                work.clogged = counts.get(&partition).is_some_and(|count| *count >= many);
+            }
+        }
+        let count = counts.values().sum();
         if count > 0 {
             self.event(Event::SetAside { count });
         }

@@ -25,7 +25,7 @@ impl Machine {
             return;
         };
         let solo = self.is_solo(run);
-        self.watch_broker(&outcome, solo, now);
+        self.watch_broker(&outcome, flight.batch, solo, now);
         let (partition, seq) = (flight.partition, flight.seq);
         let current = self
             .works
@@ -65,7 +65,7 @@ impl Machine {
                 self.judge_solo(reason);
             }
             Outcome::Unknown { reason } => {
-                let counted = self.answers > flight.answers;
+                let counted = self.answered > flight.batch;
                 self.unknown(partition, seq, reason, counted, false, now);
             }
         }
@@ -79,13 +79,13 @@ impl Machine {
     }
 
     /// Keeps the breaker.
-    fn watch_broker(&mut self, outcome: &Outcome, solo: bool, now: Time) {
+    fn watch_broker(&mut self, outcome: &Outcome, batch: u64, solo: bool, now: Time) {
         match outcome {
             Outcome::Ok { .. }
             | Outcome::Settled
             | Outcome::Transient { .. }
             | Outcome::Permanent { .. } => {
-                self.answers += 1;
+                self.answered = self.answered.max(batch);
                 self.breaker.answered();
             }
             Outcome::Unavailable { reason } => {
@@ -342,16 +342,6 @@ impl Machine {
         verdict: Verdict,
         now: Time,
     ) {
-        if let Verdict::Dead { reason, halts } = &verdict {
-            let event = Event::Dead {
-                partition,
-                seq,
-                attempt,
-                halts: *halts,
-                reason: reason.clone(),
-            };
-            self.event(event);
-        }
         let ungated = self.has(Bug::NoKeyGate) || self.has(Bug::FailedOvertaken);
         if let Some(work) = self.works.get_mut(&partition)
             && let Some(held) = work.rows.get_mut(&seq)

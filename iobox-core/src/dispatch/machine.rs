@@ -48,12 +48,14 @@ pub struct Machine {
     pub(super) solo_last: (Partition, Seq),
     /// Rows that were unavailable and wait for a moment, by the time they are ready.
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
-    /// How many executions the other side answered.
-    pub(super) answers: u64,
+    /// How many batches were sent.
+    pub(super) batches: u64,
+    /// The last batch of which the other side answered something.
+    pub(super) answered: u64,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
-    /// Turns with each fetch, which serves another partition first.
-    pub(super) rotor: u8,
+    /// The last partition with many rows that a fetch served: the next one begins behind it.
+    pub(super) rotor: Partition,
     /// The partition that executed last.
     pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
@@ -90,9 +92,10 @@ impl Machine {
             solo_at: now,
             solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
-            answers: 0,
+            batches: 0,
+            answered: 0,
             drain: None,
-            rotor: 0,
+            rotor: Partition::new(u8::MAX),
             served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,

@@ -43,7 +43,7 @@ mod work;
 pub use breaker::{BreakerPolicy, BreakerState};
 pub use bug::Bug;
 pub use command::{CallId, Command, RunId};
-pub use event::Event;
+pub use event::{Event, Failure};
 pub use machine::Machine;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;

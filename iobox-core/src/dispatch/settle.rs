@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bug, CallId, Command, Event, Machine, Time, held::Stage, key::Key, work::pause_after};
+use super::{
+    Bug, CallId, Command, Event, Failure, Machine, Time, held::Stage, key::Key, work::pause_after,
+};
 use crate::{
     Result,
     partition::Partition,
@@ -13,10 +15,17 @@ use crate::{
 pub(super) type SettleCall = Vec<(Partition, Epoch, Seq)>;
 
 impl Machine {
+    /// The most settles under way: a fetch that clears has the place of one of several.
+    fn settles_max(&self) -> usize {
+        let clears = self.fetches.values().any(|ask| ask.0 == 0);
+        let settles = self.settings.settles.saturating_sub(usize::from(clears));
+        settles.max(1)
+    }
+
     /// When the next settle is due.
     pub(super) fn settle_at(&self, now: Time) -> Option<Time> {
         // The next reply makes room; until then more rows gather.
-        if self.settles.len() >= self.settings.settles {
+        if self.settles.len() >= self.settles_max() {
             return None;
         }
         let waiting = self
@@ -53,7 +62,7 @@ impl Machine {
             .filter(|work| work.settling.is_none() && work.settle_at <= now)
             .map(|work| work.queue.len())
             .sum();
-        let calls = self.settings.settles.saturating_sub(self.settles.len());
+        let calls = self.settles_max().saturating_sub(self.settles.len());
         ready
             .div_ceil(calls.max(1))
             .max(self.settings.batch.div_ceil(4))
@@ -206,7 +215,7 @@ impl Machine {
         {
             work.next_poll = work.next_poll.min(now);
         }
-        work.remove(seq);
+        let message = work.remove(seq).and_then(|held| held.message);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
             Change::Mark(_) => {
@@ -225,6 +234,22 @@ impl Machine {
             let due = now + after;
             work.due = Some(work.due.map_or(due, |at| at.min(due)));
         }
+        let failure = |reason: &str, halts: bool| Failure {
+            partition,
+            seq,
+            id: message.as_ref().map(|message| message.id().clone()),
+            topic: message.as_ref().map(|message| message.topic().clone()),
+            attempt,
+            halts: halts && key.is_some(),
+            reason: reason.to_owned(),
+        };
+        self.events.extend(match &verdict {
+            Verdict::Done { .. } => None,
+            Verdict::Retry { reason, .. } | Verdict::Unknown { reason, .. } => {
+                Some(Event::PutBack(failure(reason, false)))
+            }
+            Verdict::Dead { reason, halts } => Some(Event::Dead(failure(reason, *halts))),
+        });
         let Some(key) = key else { return };
         if let Some(state) = work.keys.get_mut(&key) {
             state.ended += 1;

@@ -62,6 +62,8 @@ pub(super) struct Work {
     /// When the next message that is known to be retrying is due.
     pub(super) due: Option<Time>,
     pub(super) more: bool,
+    /// Whether the last fetch set so many rows aside that others are likely to be in the way.
+    pub(super) clogged: bool,
     pub(super) next_sweep: Time,
     /// Keys with rows set aside, as far as remembered, and how many of the rows that were released
     /// may still be in the store.
@@ -96,6 +98,7 @@ impl Work {
             next_poll: now,
             due: None,
             more: false,
+            clogged: false,
             next_sweep: now,
             aside: BTreeMap::new(),
             hints: BTreeSet::new(),

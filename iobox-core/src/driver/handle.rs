@@ -3,9 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
-use super::executor::{Execution, Executor, Reports};
+use super::{
+    contain::{Run, contained},
+    executor::{Execution, Executor, Reports},
+};
 use crate::{
     Result,
     dispatch::Outcome,
@@ -13,10 +16,6 @@ use crate::{
     inbox::{Attempt, Attempted},
     publisher::Durability,
 };
-
-/// How long after its cancellation a handler counts as stuck: one that blocks its thread cannot be
-/// stopped.
-const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Executes messages by running a handler.
 ///
@@ -49,29 +48,18 @@ impl<S: Clone + Send + Sync + 'static> HandleExecutor<S> {
         let Some(success) = execution.success else {
             return transient("the partition was lost".into());
         };
-        let mut task = JoinSet::new();
-        task.spawn(async move {
+        let attempt = async move {
             self.attempt
                 .attempt(&self.store, &self.queue, &execution.message, &success)
                 .await
-        });
-        match timeout(limit, task.join_next()).await {
-            Ok(Some(Ok(Ok(Attempted::Handled)))) => Outcome::Ok { duplicate: false },
-            Ok(Some(Ok(Ok(Attempted::Committed)))) => Outcome::Settled,
-            Ok(Some(Ok(Ok(Attempted::NotRun { reason })))) => Outcome::Unavailable { reason },
-            Ok(Some(Ok(Err(error)))) => outcome_of(error),
-            Ok(Some(Err(_)) | None) => transient("the handler panicked".into()),
-            Err(_) => {
-                task.abort_all();
-                if timeout(STUCK_AFTER, task.join_next()).await.is_err() {
-                    tracing::error!(
-                        "a handler goes on after its cancellation; its slot stays occupied"
-                    );
-                    metrics::counter!("iobox_stuck_handlers_total").increment(1);
-                    task.shutdown().await;
-                }
-                transient(format!("the handler did not end within {limit:?}"))
-            }
+        };
+        match contained(limit, attempt).await {
+            Run::Ended(Ok(Attempted::Handled)) => Outcome::Ok { duplicate: false },
+            Run::Ended(Ok(Attempted::Committed)) => Outcome::Settled,
+            Run::Ended(Ok(Attempted::NotRun { reason })) => Outcome::Unavailable { reason },
+            Run::Ended(Err(error)) => outcome_of(error),
+            Run::Panicked => transient("the handler panicked".into()),
+            Run::TooSlow => transient(format!("the handler did not end within {limit:?}")),
         }
     }
 }

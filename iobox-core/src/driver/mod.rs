@@ -4,13 +4,16 @@
 //! replies come back to the machine as inputs. Dropping the driver's future aborts all of them.
 
 mod calls;
+mod contain;
 mod executor;
 mod handle;
+mod observe;
 mod publish;
 mod telemetry;
 mod turn;
 mod wake;
 
+pub(crate) use contain::{Run, contained};
 pub(crate) use executor::{Execution, Executor, Reports};
 pub(crate) use handle::HandleExecutor;
 pub(crate) use publish::PublishExecutor;

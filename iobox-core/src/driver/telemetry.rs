@@ -11,7 +11,7 @@
 //! | `iobox_retries_total` | counter | failed attempts that are repeated |
 //! | `iobox_unknown_outcomes_total` | counter | executions of which nobody knows the outcome |
 //! | `iobox_unavailable_total` | counter | executions refused by a broker as a whole |
-//! | `iobox_dead_total` | counter | dead letters, with the label `halts` |
+//! | `iobox_dead_total` | counter | dead letters that are stored; label `halts`: whether a key waits |
 //! | `iobox_set_aside_total` | counter | messages set aside behind an earlier one of their key |
 //! | `iobox_lease_changes_total` | counter | with the label `change`: `acquired`, `taken_over`, `released`, `lost` |
 //! | `iobox_superseded_total` | counter | settlements that met an operator's change |
@@ -25,11 +25,11 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use super::Turn;
 use crate::{
-    dispatch::{BreakerState, Event, Time},
+    dispatch::{BreakerState, Event, Failure, Time},
     queue::Queue,
 };
 
@@ -41,6 +41,29 @@ const GAUGES_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Telemetry {
     queue: String,
     next_gauges: Time,
+    executed: Option<Executed>,
+}
+
+/// Metrics of every message, looked up once a turn: a look-up costs more than what it is for, and a
+/// program may install its recorder at any time.
+#[derive(Debug)]
+struct Executed {
+    count: u64,
+    total: Counter,
+    latency: Histogram,
+    attempts: Histogram,
+}
+
+impl Executed {
+    fn of(queue: &str) -> Self {
+        let queue = || queue.to_owned();
+        Self {
+            count: 0,
+            total: counter!("iobox_executed_total", "queue" => queue()),
+            latency: histogram!("iobox_commit_to_publish_seconds", "queue" => queue()),
+            attempts: histogram!("iobox_attempts", "queue" => queue()),
+        }
+    }
 }
 
 impl Telemetry {
@@ -48,6 +71,7 @@ impl Telemetry {
         Self {
             queue: queue.name().to_owned(),
             next_gauges: Time::default(),
+            executed: None,
         }
     }
 
@@ -60,7 +84,17 @@ impl Telemetry {
         tracing::trace!(queue = %self.queue, messages, "executing a batch");
     }
 
-    pub(super) fn note(&self, event: &Event) {
+    /// Notes the events of one turn.
+    pub(super) fn note_all(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
+            self.note(&event);
+        }
+        if let Some(executed) = self.executed.take() {
+            executed.total.increment(executed.count);
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
         let queue = &self.queue;
         match event {
             Event::Executed {
@@ -68,13 +102,13 @@ impl Telemetry {
                 latency,
                 attempt,
             } => {
-                self.count("iobox_executed_total", 1);
+                let executed = self.executed.get_or_insert_with(|| Executed::of(queue));
+                executed.count += 1;
+                executed.latency.record(latency.as_secs_f64());
+                executed.attempts.record(f64::from(*attempt));
                 if *duplicate {
                     self.count("iobox_duplicate_acks_total", 1);
                 }
-                histogram!("iobox_commit_to_publish_seconds", "queue" => queue.clone())
-                    .record(latency.as_secs_f64());
-                histogram!("iobox_attempts", "queue" => queue.clone()).record(f64::from(*attempt));
             }
             Event::Retrying {
                 partition,
@@ -104,13 +138,19 @@ impl Telemetry {
                 self.count("iobox_unavailable_total", 1);
                 tracing::debug!(queue, reason, "the broker refused a message as a whole");
             }
-            Event::Dead {
-                partition,
-                seq,
-                attempt,
-                halts,
-                reason,
-            } => {
+            Event::PutBack(failure) => {
+                let Failure { partition, seq, .. } = failure;
+                tracing::debug!(queue, %partition, seq = seq.0, "a failed message is stored to run again");
+            }
+            Event::Dead(failure) => {
+                let Failure {
+                    partition,
+                    seq,
+                    attempt,
+                    halts,
+                    reason,
+                    ..
+                } = failure;
                 let halts_label = if *halts { "true" } else { "false" };
                 counter!("iobox_dead_total", "queue" => queue.clone(), "halts" => halts_label)
                     .increment(1);

@@ -11,12 +11,15 @@ use tokio::{
 use super::{
     calls::{self, Reply, Timeouts},
     executor::{Execution, Executor, Reports},
+    observe,
     telemetry::Telemetry,
     wake,
 };
 use crate::{
     dispatch::{BreakerState, CallId, Command, Machine, Outcome, RunId, Settings, Time},
     message::IdSource,
+    observer::Observer,
+    queue::Queue,
     store::{Epoch, Listener, Store},
 };
 
@@ -64,6 +67,7 @@ pub(crate) struct Driver<E> {
     outcomes: mpsc::Receiver<(RunId, Outcome)>,
     signal: Listener,
     telemetry: Telemetry,
+    observer: Option<(Queue, Arc<dyn Observer>)>,
     turns: watch::Sender<Turn>,
     idle: watch::Sender<bool>,
     wakes: mpsc::Receiver<()>,
@@ -100,6 +104,7 @@ impl<E: Executor> Driver<E> {
         }
         Self {
             telemetry: Telemetry::new(&settings.queue),
+            observer: None,
             machine: Machine::new(settings, ids, random, Time::default()),
             signal: store.signal().listen(),
             store,
@@ -115,6 +120,12 @@ impl<E: Executor> Driver<E> {
             wakes,
             _wake_loop: wake_loop,
         }
+    }
+
+    /// Has `observer` told of what the store confirmed.
+    pub(crate) fn observed(mut self, queue: &Queue, observer: Option<&Arc<dyn Observer>>) -> Self {
+        self.observer = observer.map(|observer| (queue.clone(), Arc::clone(observer)));
+        self
     }
 
     /// Runs until `shutdown` completes and the drain is over.
@@ -240,9 +251,13 @@ impl<E: Executor> Driver<E> {
     }
 
     fn end_turn(&mut self, now: Time) {
-        for event in self.machine.events() {
-            self.telemetry.note(&event);
-        }
+        let observer = self.observer.as_ref();
+        let told = self.machine.events().inspect(|event| {
+            if let Some((queue, observer)) = observer {
+                observe::tell(observer, queue, event);
+            }
+        });
+        self.telemetry.note_all(told);
         let (buffered_rows, buffered_bytes) = self.machine.buffered();
         let turn = Turn {
             at: self.start + now.since_start(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::Rehearsed;
 use crate::{
+    Error,
     handler::{Handler, HandlerError, TxHandler},
     message::Message,
     store::{Settled, Settlement, Transact},
@@ -44,6 +46,14 @@ pub trait Attempt<S>: Send + Sync + 'static {
         message: &Message,
         success: &Settlement,
     ) -> Result<Attempted, HandlerError>;
+
+    /// Runs the handler on `message` in a transaction of `store` that is rolled back whatever happens,
+    /// also when this future is dropped, and says how it ended. A panic may be passed on.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a handler that has no transaction to roll back; why
+    /// no transaction could be opened.
+    async fn rehearse(&self, store: &S, message: &Message) -> crate::Result<Rehearsed>;
 }
 
 /// Runs a plain handler.
@@ -60,6 +70,13 @@ impl<S: Send + Sync, H: Handler> Attempt<S> for Plain<H> {
     ) -> Result<Attempted, HandlerError> {
         self.0.handle(message).await?;
         Ok(Attempted::Handled)
+    }
+
+    async fn rehearse(&self, _: &S, _: &Message) -> crate::Result<Rehearsed> {
+        Err(Error::invalid(
+            "a plain handler cannot be rehearsed: it has no transaction that could be rolled back; \
+             replay the message instead",
+        ))
     }
 }
 
@@ -93,6 +110,12 @@ impl<S: Transact, H: TxHandler<S::Tx>> Attempt<S> for InTransaction<H> {
             Settled::Superseded => Err("the row has changed; nothing was committed".into()),
         }
     }
+
+    async fn rehearse(&self, store: &S, message: &Message) -> crate::Result<Rehearsed> {
+        // Dropped without a commit: rolled back.
+        let mut open = store.begin_handling().await?;
+        Ok(self.0.handle(&mut open, message).await.into())
+    }
 }
 
 #[async_trait]
@@ -105,5 +128,9 @@ impl<S: Send + Sync, A: Attempt<S> + ?Sized> Attempt<S> for Arc<A> {
         success: &Settlement,
     ) -> Result<Attempted, HandlerError> {
         (**self).attempt(store, queue, message, success).await
+    }
+
+    async fn rehearse(&self, store: &S, message: &Message) -> crate::Result<Rehearsed> {
+        (**self).rehearse(store, message).await
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     Error, Result,
     dispatch::Settings,
     message::{IdSource, RandomIds},
+    observer::Observer,
     queue::Queue,
     source::Source,
     store::{Ingest, Receive},
@@ -29,6 +30,7 @@ pub struct InboxBuilder<S> {
     horizon: Duration,
     unrouted: Duration,
     ids: Arc<dyn IdSource>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl<S: Receive> InboxBuilder<S> {
@@ -45,6 +47,7 @@ impl<S: Receive> InboxBuilder<S> {
             horizon: DAY * 7,
             unrouted: DAY * 30,
             ids: Arc::new(RandomIds),
+            observer: None,
         }
     }
 
@@ -112,6 +115,12 @@ impl<S: Receive> InboxBuilder<S> {
         self
     }
 
+    /// Who is told of messages that failed, once that is stored. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Where ids of instances and the seed of the jitter come from. Default: the operating system.
     pub fn ids(mut self, ids: Arc<dyn IdSource>) -> Self {
         self.ids = ids;
@@ -155,6 +164,7 @@ impl<S: Receive> InboxBuilder<S> {
             horizon: self.horizon,
             unrouted: self.unrouted,
             ids: self.ids,
+            observer: self.observer,
         }))
     }
 }

@@ -10,8 +10,8 @@
 //! | `name.rs`, `pattern.rs` | names of sources and handlers, patterns of topics |
 //! | `delivery.rs`, `subscription.rs` | what arrives, and who gets it |
 //! | `router.rs`, `policy.rs` | the handlers of this program and how each is run |
-//! | `attempt.rs` | one execution of a handler |
 //! | `feed.rs`, `right.rs`, `ingest.rs`, `intake.rs`, `backlog.rs` | reading a source of a broker |
+//! | `attempt.rs`, `rehearse.rs` | one execution of a handler, and one that is rolled back |
 //! | `builder.rs`, `whole.rs`, `run.rs`, `handle.rs` | the inbox |
 
 mod attempt;
@@ -25,6 +25,7 @@ mod intake;
 mod name;
 mod pattern;
 mod policy;
+mod rehearse;
 mod right;
 mod router;
 mod run;
@@ -38,6 +39,7 @@ pub use handle::InboxHandle;
 pub use name::{HandlerName, SourceName};
 pub use pattern::TopicPattern;
 pub use policy::HandlerPolicy;
+pub use rehearse::Rehearsed;
 pub use router::{RouteMut, Router};
 pub use subscription::Subscription;
 pub use whole::Inbox;

@@ -85,7 +85,9 @@ impl<S: Receive> Inbox<S> {
             settings.execute_timeout,
         );
         let (store, ids): (Arc<dyn Store>, _) = (Arc::new(queue), Arc::clone(&parts.ids));
-        Some(Driver::new(settings, store, Arc::new(executor), ids, turns))
+        let of = settings.queue.clone();
+        let driver = Driver::new(settings, store, Arc::new(executor), ids, turns);
+        Some(driver.observed(&of, parts.observer.as_ref()))
     }
 
     fn reading(&self) -> Reading<S> {

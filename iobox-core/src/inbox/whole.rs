@@ -6,7 +6,9 @@ use super::{
     Delivery, HandlerName, InboxBuilder, Received, Router, SourceName, Subscription, feed::Feed,
     router::Route,
 };
-use crate::{Error, Result, dispatch::Settings, message::IdSource, store::Receive};
+use crate::{
+    Error, Result, dispatch::Settings, message::IdSource, observer::Observer, store::Receive,
+};
 
 /// Stores deliveries once and has them handled. Clones are the same inbox.
 ///
@@ -27,6 +29,7 @@ pub(super) struct Parts<S> {
     pub(super) horizon: Duration,
     pub(super) unrouted: Duration,
     pub(super) ids: Arc<dyn IdSource>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl<S: Receive> Inbox<S> {

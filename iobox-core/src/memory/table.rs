@@ -226,8 +226,7 @@ impl Table {
             }
         }
         for part in &request.partitions {
-            let limit = part.limit.min(request.limit - fetched.pending.len());
-            let in_the_way = self.scan(part, limit, request.bytes, now, &mut bytes, &mut fetched);
+            let in_the_way = self.scan(part, request, now, &mut bytes, &mut fetched);
             if !in_the_way.is_empty() && self.is_current(part.partition, part.epoch) {
                 self.set_aside(part, &in_the_way, now, &mut fetched);
             }
@@ -249,18 +248,18 @@ impl Table {
     fn scan(
         &self,
         part: &FetchPartition,
-        limit: usize,
-        bytes_max: usize,
+        request: &FetchRequest,
         now: Duration,
         bytes: &mut usize,
         fetched: &mut Fetched,
     ) -> BTreeSet<OrderingKey> {
         let (mut blocked, mut full) = (BTreeSet::new(), BTreeSet::new());
-        let (mut taken, mut crowd) = (0, 0);
+        let limit = part.limit.min(request.limit - fetched.pending.len());
+        let (mut taken, mut crowd, mut more) = (0, 0, false);
         for (looked, row) in self.due(part, now).enumerate() {
             let key = row.key();
             if looked >= part.limit.saturating_mul(2) {
-                fetched.more.push(part.partition);
+                more = true;
                 break;
             }
             if self.is_blocked(row) {
@@ -269,15 +268,20 @@ impl Table {
                 crowd += 1;
                 full.extend(key.cloned());
             } else if taken < limit
-                && (*bytes + row.message.size() <= bytes_max || fetched.pending.is_empty())
+                && (*bytes + row.message.size() <= request.bytes || fetched.pending.is_empty())
             {
                 taken += 1;
                 *bytes += row.message.size();
                 fetched.pending.push(row.pending(now));
             } else {
-                fetched.more.push(part.partition);
-                break;
+                more = true;
+                if request.limit > 0 {
+                    break;
+                }
             }
+        }
+        if more {
+            fetched.more.push(part.partition);
         }
         if crowd >= part.limit.max(1) {
             blocked.append(&mut full);

@@ -116,6 +116,10 @@ impl Headers {
             Pairs(Vec<(String, String)>),
             Object(serde_json::Map<String, serde_json::Value>),
         }
+        // As most messages have it.
+        if json == "[]" {
+            return Ok(Self::new());
+        }
         let corrupt = || Error::corrupt("stored headers are not pairs of strings");
         let pairs =
             match serde_json::from_str(json).map_err(|source| corrupt().with_source(source))? {

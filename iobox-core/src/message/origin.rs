@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
+
+use super::MessageId;
+use crate::{Error, Result};
 
 /// The identity of an outbox, drawn by its first migration.
 ///
@@ -20,6 +23,26 @@ impl Origin {
     #[must_use]
     pub const fn new(id: Uuid) -> Self {
         Self(id)
+    }
+
+    /// Reads a [wire id](super::Message::wire_id) back: the origin, and the id within it.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when it is not an origin, `/`, and an id.
+    pub fn read_wire_id(text: &str) -> Result<(Self, MessageId)> {
+        let parts = text.split_once('/').and_then(|(origin, id)| {
+            // The one form that is written: a UUID can be written in others.
+            let hyphenated = origin.len() == Hyphenated::LENGTH;
+            let origin = Uuid::try_parse(origin).ok().filter(|_| hyphenated)?;
+            Some((Self(origin), id))
+        });
+        let Some((origin, id)) = parts else {
+            return Err(Error::invalid(format!(
+                "a wire id of {} bytes does not begin with the UUID of an origin and `/`",
+                text.len()
+            )));
+        };
+        Ok((origin, MessageId::new(id)?))
     }
 
     /// The UUID.

@@ -10,6 +10,7 @@ use crate::{
     dispatch::{BreakerPolicy, DeadLetterPolicy, RetryPolicy, Settings},
     driver::Turn,
     message::{IdSource, RandomIds},
+    observer::Observer,
     publisher::Publisher,
     queue::Queue,
     store::Admin,
@@ -26,6 +27,7 @@ pub struct RelayBuilder {
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) settings: Settings,
     pub(super) retention: Option<Duration>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     publish_timeout: Option<Duration>,
     settle_timeout: Option<Duration>,
 }
@@ -40,6 +42,7 @@ impl RelayBuilder {
             store,
             admin,
             publisher: Arc::new(publisher),
+            observer: None,
             publish_timeout: None,
             settle_timeout: None,
             ids: Arc::new(RandomIds),
@@ -144,6 +147,12 @@ impl RelayBuilder {
     /// They are what a [replay](crate::store::Admin::replay) repairs a broker with that forgot.
     pub const fn retention(mut self, retention: Option<Duration>) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Who is told of messages that failed, once that is stored. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 

@@ -65,6 +65,7 @@ impl Relay {
             ));
         }
         let executor = PublishExecutor::new(parts.publisher, parts.settings.execute_timeout);
+        let queue = parts.settings.queue.clone();
         Driver::new(
             parts.settings,
             parts.store,
@@ -72,6 +73,7 @@ impl Relay {
             parts.ids,
             self.turns,
         )
+        .observed(&queue, parts.observer.as_ref())
         .run(shutdown)
         .await;
         Ok(())

@@ -33,7 +33,8 @@ pub struct FetchRequest {
     pub queue: Queue,
     /// The partitions to look into, in the order in which they are served.
     pub partitions: Vec<FetchPartition>,
-    /// The most messages to return in all.
+    /// The most messages to return in all. With 0 the fetch returns none, and releases and
+    /// [sets aside](Fetched::aside) all the same.
     pub limit: usize,
     /// The most bytes to return in all ([`Pending::size`]); the first message comes even when it
     /// alone is larger.

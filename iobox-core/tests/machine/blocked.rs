@@ -2,7 +2,7 @@
 
 use iobox_core::{
     dispatch::{DeadLetterPolicy, Outcome},
-    store::State,
+    store::{FetchRequest, State},
 };
 
 use crate::{
@@ -123,6 +123,46 @@ fn followers_of_a_message_that_an_operator_discards_are_released_by_a_sweep() {
         .cloned()
         .collect();
     assert_eq!(of_a, expected);
+}
+
+/// What is in the way of one partition is cleared beside the fetches of the others, and brings nothing.
+#[test]
+fn a_clogged_partition_keeps_no_other_waiting() {
+    let mut store = Store::new(2);
+    for n in 0..30 {
+        store.enqueue(0, &format!("a{n}"), "a", ms(0));
+    }
+    for n in 0..20 {
+        store.enqueue(1, &format!("b{n}"), "", ms(0));
+    }
+    let head = store.row_mut("a0");
+    (head.state, head.halts) = (State::Dead, true);
+    store.enqueue(0, "c0", "c", ms(0));
+    let mut rig = Rig::new(settings(), store);
+    rig.script(|_| Some(ok()));
+    rig.hold.insert(Kind::Fetch);
+    rig.run(ms(50));
+    rig.answer(Kind::Fetch);
+    rig.run(ms(50));
+    let clearing = rig.held_back(Kind::Fetch);
+    let asked = rig.fetches[rig.fetches.len() - 2..].to_vec();
+    let places = |request: &FetchRequest| -> Vec<u8> {
+        let parts = request.partitions.iter();
+        parts.map(|part| part.partition.number()).collect()
+    };
+    assert_eq!((places(&asked[0]), asked[0].limit), (vec![0], 0));
+    assert_eq!(places(&asked[1]), [1]);
+    assert!(asked[1].limit > 0);
+    while rig.store.count(State::Done) < 20 {
+        rig.answer(Kind::Fetch);
+        rig.run(ms(5));
+    }
+    assert!(!rig.ran.contains(&"c0".to_owned()));
+    let reply = rig.effect(&clearing);
+    rig.reply(reply);
+    rig.let_go(Kind::Fetch);
+    rig.run(ms(50));
+    assert!(rig.ran.contains(&"c0".to_owned()));
 }
 
 /// Followers that a fetch sets aside while their head succeeds do not wait for a sweep.

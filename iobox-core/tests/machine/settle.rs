@@ -1,7 +1,7 @@
 //! Rule 3: settles are batched, fenced, guarded, and repeated unchanged when their reply was lost.
 
 use iobox_core::{
-    dispatch::{Command, Event},
+    dispatch::{Command, Event, Failure},
     store::{Change, Settlement, State, Verdict},
 };
 
@@ -103,6 +103,68 @@ fn a_settle_whose_reply_was_lost_is_repeated_unchanged() {
         );
         assert_eq!(rig.machine.buffered().0, 0);
     }
+}
+
+/// A program hears of a failure when the store confirmed it, once, and never of one that is not
+/// recorded under its lease.
+#[test]
+fn a_failure_is_told_when_it_is_recorded() {
+    for applied in [false, true] {
+        let mut rig = rig_of(3, "k");
+        rig.hold.insert(Kind::Settle);
+        rig.outcome("m0", transient());
+        rig.run(ms(10));
+        let first = rig.held_back(Kind::Settle);
+        if applied {
+            rig.effect(&first);
+        }
+        assert_eq!(failures(&rig), [""; 0]);
+        rig.reply(lost(&first));
+        rig.run(ms(100));
+        assert_eq!(failures(&rig), [""; 0]);
+        rig.let_go(Kind::Settle);
+        assert_eq!(failures(&rig), ["put back m0 1 false"]);
+        rig.script(|_| Some(permanent()));
+        rig.run(ms(60_000));
+        assert_eq!(failures(&rig)[1..], ["dead m0 2 true"]);
+    }
+}
+
+#[test]
+fn a_failure_that_is_not_recorded_is_not_told() {
+    let mut rig = rig_of(2, "");
+    rig.hold.insert(Kind::Settle);
+    rig.outcome("m0", permanent());
+    rig.run(ms(10));
+    // An operator discards it meanwhile; then somebody else has the partition.
+    let row = rig.store.row_mut("m0");
+    row.state = State::Discarded;
+    row.revision += 1;
+    rig.answer(Kind::Settle);
+    rig.outcome("m1", permanent());
+    rig.run(ms(10));
+    rig.store.owners.values_mut().next().unwrap().1 += 1;
+    rig.answer(Kind::Settle);
+    assert_eq!(failures(&rig), [""; 0]);
+    let lost = |event: &Event| matches!(event, Event::LeaseLost { .. });
+    assert!(rig.events.iter().any(lost));
+}
+
+/// What the machine told of failures.
+fn failures(rig: &Rig) -> Vec<String> {
+    let told = |what, failure: &Failure| {
+        let id = failure.id.as_ref().expect("the row can be decoded");
+        let (attempt, halts) = (failure.attempt, failure.halts);
+        format!("{what} {id} {attempt} {halts}")
+    };
+    let events = rig.events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::PutBack(failure) => Some(told("put back", failure)),
+            Event::Dead(failure) => Some(told("dead", failure)),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

@@ -271,11 +271,11 @@ impl Store {
         fetched: &mut Fetched,
     ) -> BTreeSet<OrderingKey> {
         let blockers = self.blockers(part.partition);
-        let (mut taken, mut crowd) = (0, 0);
+        let (mut taken, mut crowd, mut more) = (0, 0, false);
         let (mut blocked, mut full) = (BTreeSet::new(), BTreeSet::new());
         for (looked, row) in self.due(part, now).enumerate() {
             if looked == part.limit * 2 {
-                fetched.more.push(part.partition);
+                more = true;
                 break;
             }
             let blocker = row.key().and_then(|key| blockers.get(key));
@@ -290,9 +290,14 @@ impl Store {
                 *bytes += row.message.size();
                 fetched.pending.push(row.pending(now));
             } else {
-                fetched.more.push(part.partition);
-                break;
+                more = true;
+                if request.limit > 0 {
+                    break;
+                }
             }
+        }
+        if more {
+            fetched.more.push(part.partition);
         }
         if crowd >= part.limit.max(1) {
             blocked.append(&mut full);

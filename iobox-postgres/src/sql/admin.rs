@@ -117,7 +117,8 @@ limit $4
 /// Puts chosen rows back. The last but one parameter is the most rows but one, the last whether
 /// nothing is to be changed. A row that somebody changed since the snapshot is left alone: its
 /// revision is another one. Rows of a key that come after a chosen one and are done already are
-/// found by one pass over the primary key behind the oldest chosen row of each partition.
+/// found by one pass over the primary key behind the oldest chosen row of each partition; `offset` keeps
+/// it one, where a join reads the whole table.
 fn replay(select: &str, limit: &str, dry: &str) -> String {
     format!(
         "
@@ -126,11 +127,16 @@ with picked as materialized ({select}), chosen as materialized (
 ), oldest as materialized (
   select partition, min(seq) as seq from chosen where key is not null group by partition
 ), done as materialized (
-  select m.partition, m.key, max(m.seq) as seq
+  select o.partition, m.key, max(m.seq) as seq
   from oldest as o
-  join {{message}} as m on m.partition = o.partition and m.seq > o.seq
-  where m.state = 4 and (m.key in (select key from chosen)) is true
-  group by m.partition, m.key
+  cross join lateral (
+    select later.key, later.seq
+    from {{message}} as later
+    where later.partition = o.partition and later.seq > o.seq and later.state = 4
+      and (later.key in (select key from chosen)) is true
+    offset 0
+  ) as m
+  group by o.partition, m.key
 ), number as materialized (
   select pg_catalog.nextval('{{replay_seq}}') as n
   where not {dry} and exists (select from chosen)

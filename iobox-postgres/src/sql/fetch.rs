@@ -6,13 +6,14 @@ use super::{Names, Statement};
 /// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
 /// `$7` the partitions of the full keys. Takes no locks; everything comes from the snapshot of the one statement.
 ///
-/// `visit` goes from partition to partition and stops when enough was found. In each it reads at
-/// most `2 * limit` pending rows by the index `message_pending` (`limit` when nothing blocks and no
-/// key of it is full) and the 1,000 longest due, or `2 * limit`, by `message_due`; one more of each to see
-/// whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found by the index `message_blocker`. It
-/// keeps the places (`ctid`) of the rows that may run; within a snapshot they are as good as the key,
-/// and only these are read again, with their payload. Of the others it keeps the keys, at most 256 of
-/// a partition, whose rows are in the way.
+/// `visit` goes from partition to partition and stops when enough was found; with `$5` 0 it goes to
+/// all. Where nothing blocks, no key is full and the bytes suffice, it takes the oldest of the pending
+/// rows by the index `message_pending` and of the 1,000 longest due by `message_due` (`plain`). Else
+/// it is careful: it reads at most `2 * limit` pending rows and the 1,000 longest due, or `2 * limit`;
+/// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
+/// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
+/// snapshot they are as good as the key, and only these are read again, with their payload. Of the
+/// others it keeps the keys, at most 256 of a partition, whose rows are in the way.
 ///
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
@@ -29,11 +30,12 @@ with recursive now as materialized (
   select 0::bigint, 0::bigint, 0::bigint, null::tid[], null::text[] collate pg_catalog."C", false
   union all
   select r.ord,
-    v.taken + coalesce(cardinality(w.runs), 0),
-    v.bytes + w.bytes,
-    w.runs,
+    v.taken + coalesce(cardinality(case when mode.careful then w.runs else plain.runs end), 0),
+    v.bytes + case when mode.careful then w.bytes else plain.bytes end,
+    case when mode.careful then w.runs else plain.runs end,
     case when w.crowd >= greatest(r.most, 1) then w.stopped else w.blocked end,
-    w.cut or w.ready > coalesce(cardinality(w.runs), 0)
+    case when mode.careful then w.cut or w.ready > coalesce(cardinality(w.runs), 0)
+      else plain.ready > room.most end
   from visit as v
   join request as r on r.ord = v.ord + 1
   cross join lateral (
@@ -42,9 +44,52 @@ with recursive now as materialized (
     offset 0
   ) as blockers
   cross join lateral (
-    select case when blockers.present or r.partition = any($7::smallint[])
-      then 2 * r.most + 1 else r.most + 1 end as most
-    offset 0
+    select blockers.present or r.partition = any($7::smallint[]) as present offset 0
+  ) as obstacles
+  cross join lateral (
+    select least(r.most, $5 - v.taken) as most offset 0
+  ) as room
+  cross join lateral (
+    select
+      count(*) as ready,
+      coalesce(sum(size), 0) - coalesce((array_agg(size))[room.most + 1], 0) as bytes,
+      (array_agg(tid))[1:room.most] as runs
+    from (
+      select due.tid, due.size
+      from (
+        (
+          select m.ctid as tid, m.seq, m.size
+          from {message} as m
+          where m.partition = r.partition and m.state = 0
+            and m.seq not in (select unnest($3::bigint[]))
+          order by m.seq
+          limit room.most + 1
+        )
+        union all
+        (
+          select first_due.tid, first_due.seq, first_due.size
+          from (
+            select m.ctid as tid, m.seq, m.size
+            from {message} as m
+            where m.partition = r.partition and m.state = 1
+              and m.due_at <= (select at from now)
+              and m.seq not in (select unnest($3::bigint[]))
+            order by m.due_at
+            limit greatest(room.most, 1000) + 1
+          ) as first_due
+          order by first_due.seq
+        )
+      ) as due
+      order by due.seq
+      limit room.most + 1
+    ) as oldest
+    where not obstacles.present
+  ) as plain
+  cross join lateral (
+    select obstacles.present or v.bytes + plain.bytes > $6 as careful offset 0
+  ) as mode
+  cross join lateral (
+    select 2 * r.most + 1 as most offset 0
   ) as window_pending
   cross join lateral (
     select greatest(2 * r.most, 1000) + 1 as most offset 0
@@ -61,7 +106,7 @@ with recursive now as materialized (
       (array_agg(distinct key) filter (where kind in (1, 2)))[1:256] as stopped
     from (
       select tid, early, kind, upto, key,
-        kind = 0 and place <= least(r.most, $5 - v.taken)
+        kind = 0 and place <= room.most
           and (v.bytes + upto <= $6 or (v.taken = 0 and place = 1)) as runs
       from (
         select tid, early, kind, key,
@@ -109,8 +154,9 @@ with recursive now as materialized (
         window in_order as (order by seq rows unbounded preceding)
       ) as sums
     ) as chosen
+    where mode.careful
   ) as w
-  where v.taken < $5 and (v.bytes < $6 or v.taken = 0)
+  where v.taken < greatest($5, 1) and (v.bytes < $6 or v.taken = 0)
 )
 select false, m.partition, m.seq, m.revision, m.attempt, m.key, m.crashes, m.uncertain, m.alone,
   m.suspect, m.size,

@@ -8,7 +8,10 @@ mod admin;
 mod enqueue;
 mod fetch;
 mod inbox;
+mod ingest;
 mod lease;
+mod mark;
+mod move_in;
 mod names;
 #[cfg(test)]
 mod plan;
@@ -16,7 +19,7 @@ mod settle;
 mod waiting;
 mod wake;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
 
@@ -24,7 +27,10 @@ pub(crate) use admin::{AdminSql, SelectionSql};
 pub(crate) use enqueue::EnqueueSql;
 pub(crate) use fetch::FetchSql;
 pub(crate) use inbox::InboxSql;
+pub(crate) use ingest::IngestSql;
 pub(crate) use lease::LeaseSql;
+pub(crate) use mark::MarkSql;
+pub(crate) use move_in::MoveSql;
 pub(crate) use names::{Names, Shelf};
 pub(crate) use settle::SettleSql;
 pub(crate) use waiting::WaitingSql;
@@ -37,6 +43,14 @@ pub(crate) struct Statement(Arc<str>);
 impl Statement {
     fn new(names: &Names, template: &str) -> Self {
         Self(names.fill(template).into())
+    }
+
+    /// What opens a transaction whose session may stand idle in it for no longer than `idle`.
+    pub(crate) fn begin(idle: Duration) -> AssertSqlSafe<String> {
+        AssertSqlSafe(format!(
+            "begin; set local idle_in_transaction_session_timeout = {}",
+            idle.as_millis()
+        ))
     }
 
     /// The statement as a prepared query.
@@ -63,7 +77,9 @@ pub(crate) struct Sql {
     pub(crate) enqueue: EnqueueSql,
     pub(crate) fetch: FetchSql,
     pub(crate) inbox: InboxSql,
+    pub(crate) ingest: IngestSql,
     pub(crate) lease: LeaseSql,
+    pub(crate) mark: MarkSql,
     pub(crate) settle: SettleSql,
     pub(crate) waiting: WaitingSql,
 }
@@ -75,7 +91,9 @@ impl Sql {
             enqueue: EnqueueSql::new(names),
             fetch: FetchSql::new(names),
             inbox: InboxSql::new(names),
+            ingest: IngestSql::new(names),
             lease: LeaseSql::new(names),
+            mark: MarkSql::new(names),
             settle: SettleSql::new(names),
             waiting: WaitingSql::new(names),
         }

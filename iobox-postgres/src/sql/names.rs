@@ -1,11 +1,11 @@
 //! The names: schema, tables, and the lock and the channel that are derived from them.
 
-use iobox_core::{partition::Partition, queue::Queue};
+use iobox_core::{inbox::SourceName, partition::Partition, queue::Queue};
 
 use crate::{Config, ident::Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
-const OBJECTS: [&str; 16] = [
+const OBJECTS: [&str; 17] = [
     "message",
     "partition",
     "instance",
@@ -22,6 +22,7 @@ const OBJECTS: [&str; 16] = [
     "received_seq",
     "inbox",
     "admitted",
+    "source",
 ];
 
 /// Whether the row `b` blocks later rows of its key: word for word the predicate of the index
@@ -43,14 +44,23 @@ const FENCE: &str = "fence as materialized (
   for share of p
 )";
 
+/// The fence of one partition, by the same locks: `$1` queue, `$2` partition, `$3` the epoch under which
+/// the caller holds it.
+const FENCE_OF_ONE: &str = "fence as materialized (
+  select p.partition from {partition} as p
+  where p.queue = $1 and p.partition = $2 and p.epoch = $3
+    and p.owner <> '00000000-0000-0000-0000-000000000000'
+  for share of p
+)";
+
 /// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
 /// have the partitions from `256 * n` on, in the table of partitions too, those of the outbox the
-/// partitions as they are.
+/// partitions as they are. The right to read a source has a partition below 0, and no rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shelf {
     /// The name of the queue.
     pub(crate) queue: String,
-    /// The number of its first partition: 0 for the outbox.
+    /// The number of its first partition: 0 for the outbox, below it for a source.
     pub(crate) base: i16,
 }
 
@@ -63,6 +73,14 @@ impl Shelf {
         Self {
             queue: Queue::Outbox.name().to_owned(),
             base: 0,
+        }
+    }
+
+    /// The right to read a source.
+    pub(crate) fn source(name: &SourceName) -> Self {
+        Self {
+            queue: Queue::Ingest(name.clone()).name().to_owned(),
+            base: -256,
         }
     }
 
@@ -144,7 +162,8 @@ impl Names {
             .replace("{{migrate_key}}", &self.migrate_key.to_string())
             .replace("{{order_seed}}", &self.order_seed.to_string())
             .replace("{blocks}", BLOCKS)
-            .replace("{fence}", FENCE);
+            .replace("{fence}", FENCE)
+            .replace("{fence_of_one}", FENCE_OF_ONE);
         for object in OBJECTS {
             let name = format!("\"{}\".\"{}{object}\"", self.schema, self.prefix);
             text = text.replace(&format!("{{{object}}}"), &name);

@@ -60,6 +60,8 @@ fn cases(sql: &Sql) -> Vec<Case<'_>> {
             &admin.purge_ids,
             &[ID, "id_enqueued", "id_pkey"],
         ),
+        ("ingest.backlog", &sql.ingest.backlog, &[PENDING, DUE]),
+        ("mark.mark", &sql.mark.mark, &[KEY]),
         ("settle.look", &sql.settle.look, &[KEY]),
         ("settle.done", &sql.settle.done, &[KEY]),
         ("settle.any", &sql.settle.any, &[KEY]),

@@ -9,8 +9,8 @@ use super::{Names, Statement};
 /// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
 /// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
 ///
-/// So few at a time, since a relay has one fetch under way: while rows are moved nobody fetches, and
-/// what it has in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
+/// So few at a time, since a partition has one fetch under way: while rows are moved nobody fetches of
+/// it, and what is in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
 /// the way again.
 const SET_ASIDE: &str = "
 with {fence}, named as materialized (

@@ -14,7 +14,7 @@ use iobox_core::{
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{inbox::Routing, waiting::Sweeps};
+use super::{inbox::Routing, lease::ShortestLease, waiting::Sweeps};
 use crate::{
     Config,
     error::from_sqlx,
@@ -48,6 +48,8 @@ pub struct PostgresStore {
     pub(super) renewals: Arc<Mutex<Option<PgConnection>>>,
     pub(super) info: Arc<OnceCell<StoreInfo>>,
     pub(super) sweeps: Arc<Sweeps>,
+    /// The shortest lease that anything of this program has.
+    pub(super) shortest_lease: Arc<ShortestLease>,
     pub(super) signal: Signal,
     pub(super) wake_up: Option<DatabaseWakeUp>,
 }
@@ -75,6 +77,7 @@ impl PostgresStore {
             renewals: Arc::default(),
             info: Arc::default(),
             sweeps: Arc::default(),
+            shortest_lease: Arc::new(ShortestLease::new(config.idle_in_transaction_timeout)),
             signal: Signal::new(),
             wake_up: config
                 .wake_up
@@ -200,7 +203,7 @@ impl Store for PostgresStore {
         self.settle_all(settlements).await
     }
 
-    /// One connection stays for a fetch.
+    /// One connection stays for a fetch; one that clears has the place of a settle.
     fn settles_at_once(&self) -> usize {
         usize::try_from(self.config.pool_size.saturating_sub(1).max(1)).unwrap_or(1)
     }

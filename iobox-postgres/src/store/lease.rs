@@ -1,6 +1,9 @@
 //! Leases: renewing on a connection of its own, acquiring and releasing in one statement each.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use iobox_core::{
     Error, Result,
@@ -18,8 +21,34 @@ const MISSED_MAX: usize = 20;
 /// How long it waits between two looks.
 const MISSED_PAUSE: Duration = Duration::from_millis(5);
 
+/// The shortest lease that was ever renewed through a store: for no longer may a session stand idle in
+/// a transaction in which it holds a fence.
+#[derive(Debug)]
+pub(super) struct ShortestLease(AtomicU64);
+
+impl ShortestLease {
+    /// As long as nothing was renewed, `longest`; never more than that.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self(AtomicU64::new(millis(longest)))
+    }
+
+    fn note(&self, ttl: Duration) {
+        self.0.fetch_min(millis(ttl), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// In whole milliseconds, as Postgres takes it; 0 would mean for ever.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).map_or(u64::MAX, |ms| ms.max(1))
+}
+
 impl PostgresStore {
     pub(super) async fn renew_instance(&self, request: &RenewRequest) -> Result<Renewed> {
+        self.shortest_lease.note(request.ttl);
         let statement = if request.register {
             &self.sql.lease.register
         } else {

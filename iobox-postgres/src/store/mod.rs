@@ -6,9 +6,11 @@ mod fetch;
 mod handle;
 mod inbox;
 mod lease;
+mod move_in;
 mod select;
 mod settle;
 mod waiting;
 
 pub use handle::PostgresStore;
 use handle::{bound, micros};
+pub use move_in::{LeftRow, MoveIn, MovedIn, MovedTable};

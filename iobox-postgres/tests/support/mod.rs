@@ -5,7 +5,10 @@
     reason = "each test crate uses a part of it"
 )]
 
+mod ancestor;
+pub(crate) mod effect;
 mod fixture;
 pub(crate) mod given;
 
+pub(crate) use ancestor::Ancestor;
 pub(crate) use fixture::*;

@@ -1,39 +1,11 @@
 //! A foreign reader: the command line client of the server reads what `docs/wire.md` describes.
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use iobox_core::message::{Headers, Message, MessageId, OrderingKey, Origin, Topic};
-use iobox_testkit::servers::{Origin as From, Redis};
+use iobox_testkit::servers::Redis;
 use uuid::Uuid;
 
-use crate::support::{Place, publish};
-
-/// Runs the client that belongs to the server, or one in `PATH`.
-fn redis_cli(server: &Redis, arguments: &[&str]) -> Result<String> {
-    let mut programs = vec!["redis-cli".into(), "valkey-cli".into()];
-    if let From::Started { programs: folder } = server.origin() {
-        for name in ["valkey-cli", "redis-cli"] {
-            programs.insert(0, folder.join(name));
-        }
-    }
-    for program in programs {
-        let Ok(output) = Command::new(&program)
-            .args(["-u", server.url()])
-            .args(arguments)
-            .output()
-        else {
-            continue;
-        };
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        return String::from_utf8(output.stdout).context("text");
-    }
-    anyhow::bail!("neither redis-cli nor valkey-cli is in PATH")
-}
+use crate::support::{Place, publish, redis_cli};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_cli_reads_every_field() -> Result<()> {

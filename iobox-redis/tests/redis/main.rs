@@ -1,4 +1,4 @@
-//! The publisher against real servers: refusals, outages, rights, and a foreign reader.
+//! Publisher and source against real servers: refusals, outages, rights, readers and writers of others.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,5 +12,6 @@ mod outage;
 mod refusal;
 mod secrets;
 mod silence;
+mod source;
 mod support;
 mod trim;

@@ -7,15 +7,15 @@ use std::sync::{
 
 use async_trait::async_trait;
 use iobox_core::{
-    Router,
+    Result, Router,
     handler::HandlerError,
-    inbox::{Attempt, Attempted, RouteMut},
+    inbox::{Attempt, Attempted, Rehearsed, RouteMut},
     message::Message,
     store::{Settled, Settlement},
 };
 use rusqlite::Transaction;
 
-use crate::{SqliteStore, open::limited};
+use crate::{SqliteStore, open::limited, owner::guarded};
 
 /// Business code that runs on a message inside of a transaction of the file, on the thread of the
 /// store for applications.
@@ -109,5 +109,18 @@ impl Attempt<SqliteStore> for OnThread {
             }),
             attempted => attempted,
         }
+    }
+
+    async fn rehearse(&self, store: &SqliteStore, message: &Message) -> Result<Rehearsed> {
+        let (inner, handler) = (Arc::clone(&store.inner), Arc::clone(&self.0));
+        let message = message.clone();
+        let work = move |conn: &mut rusqlite::Connection| {
+            // Dropped without a commit: rolled back.
+            limited(conn, &inner, |open| {
+                let returned = guarded(|| handler.handle(&open.tx, &message));
+                Ok(returned.map_or(Rehearsed::Panicked, Rehearsed::from))
+            })
+        };
+        store.inner.application.call(work).await
     }
 }

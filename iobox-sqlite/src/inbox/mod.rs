@@ -1,6 +1,7 @@
 //! The inbox: subscriptions, receiving, and handlers in transactions.
 
 mod handler;
+mod ingest;
 mod receive;
 mod sql;
 mod subscribe;

@@ -21,6 +21,8 @@ pub(crate) struct InboxSql {
     pub(super) forget_unrouted: String,
     pub(super) forget_admitted: String,
     pub(super) admit: String,
+    pub(super) position: String,
+    pub(super) move_position: String,
 }
 
 impl InboxSql {
@@ -93,6 +95,13 @@ impl InboxSql {
                 "INSERT INTO {p}admitted (source, handler, origin, id, admitted_at) \
                  VALUES (?1, ?2, ?3, ?4, {now}) ON CONFLICT DO NOTHING",
             ),
+            // The primary key.
+            position: q("SELECT position FROM {p}source WHERE name = ?1"),
+            move_position: q(
+                "INSERT INTO {p}source (name, position, moved_at) VALUES (?1, ?2, {now}) \
+                 ON CONFLICT (name) DO UPDATE SET position = excluded.position, \
+                 moved_at = excluded.moved_at",
+            ),
         }
     }
 
@@ -115,6 +124,8 @@ impl InboxSql {
             &self.forget_unrouted,
             &self.forget_admitted,
             &self.admit,
+            &self.position,
+            &self.move_position,
         ]
         .into_iter()
         .map(String::as_str)

@@ -138,9 +138,12 @@ impl Look<'_> {
                 taken += 1;
                 self.take(part, head)?;
             } else {
-                // Nothing behind it may come either: it would overtake a row of its key.
                 more = true;
-                break;
+                // Nothing behind it may come either: it would overtake a row of its key. Where
+                // nothing comes at all, what is in the way is found all the same.
+                if self.request.limit > 0 {
+                    break;
+                }
             }
         }
         if crowd >= part.limit.max(1) {

@@ -182,10 +182,9 @@ impl Store for SqliteStore {
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Acquired> {
         let (sql, gate, request) = (self.sql(), self.gate(), request.clone());
-        let partitions = self.inner.config.partitions;
         let acquired = self.inner.lease.call(move |conn| {
             gate.write(Urgency::Urgent, conn, |tx| {
-                lease::acquire(tx, &sql, &request, partitions)
+                lease::acquire(tx, &sql, &request)
             })
         });
         Ok(acquired.await?)

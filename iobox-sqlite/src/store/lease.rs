@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use iobox_core::{
-    partition::{Partition, Partitions},
+    partition::Partition,
     store::{AcquireRequest, Acquired, Epoch, Grant, ReleaseRequest, RenewRequest, Renewed},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -39,7 +39,6 @@ pub(super) fn acquire(
     conn: &Connection,
     sql: &Sql,
     request: &AcquireRequest,
-    partitions: Partitions,
 ) -> Result<Acquired, Failure> {
     let (queue, taker) = (request.queue.name(), request.instance.to_string());
     let alive = conn
@@ -55,8 +54,10 @@ pub(super) fn acquire(
         .query_map([queue], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<String>>>()?;
     let rank = members.iter().position(|id| *id == taker).unwrap_or(0);
-    let all = usize::from(partitions.count());
-    let live = members.len().max(1);
+    let width: u16 = conn
+        .prepare_cached(&sql.width)?
+        .query_row([queue], |row| row.get(0))?;
+    let (all, live) = (usize::from(width), members.len().max(1));
     let share = all / live + usize::from(rank < all % live);
     let held = request.held.iter();
     let known: HashSet<(u8, i64)> = held.map(|(one, epoch)| (one.number(), epoch.0)).collect();

@@ -9,14 +9,18 @@ use std::{
 
 use iobox_core::{
     Inbox, Router,
-    handler::HandlerError,
-    inbox::{Delivery, HandlerName, SourceName},
+    handler::{self, HandlerError},
+    inbox::{Delivery, HandlerName, Rehearsed, SourceName},
     message::{Draft, Message, MessageId, Origin},
     queue::Queue,
-    store::{Admin, Admitted, Receive, Subscribe},
+    store::{Admin, Admitted, Receive, Settled, Store, Subscribe},
 };
 use iobox_sqlite::{Failure, OnTxSync, SqliteStore, rusqlite::Transaction};
-use iobox_testkit::suite::support::PATIENCE;
+use iobox_testkit::suite::{
+    inbox::support::{Worker, receive, subscribe},
+    support::PATIENCE,
+};
+use tokio::sync::watch;
 
 use super::{
     child::{Role, start},
@@ -70,8 +74,8 @@ fn number(variable: &str, default: usize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_takes_effect_once_while_workers_are_killed() {
     const CALLERS: usize = 8;
-    let ids = number("IOBOX_INBOX_IDS", 200);
-    let copies = number("IOBOX_INBOX_COPIES", 16);
+    let ids = number("IOBOX_INBOX_IDS", 2_000);
+    let copies = number("IOBOX_INBOX_COPIES", 50);
     let (file, store) = migrated().await;
     file.edit("CREATE TABLE effect (handler TEXT, id TEXT)");
     inbox(&store).subscribe().await.expect("subscribe");
@@ -181,6 +185,67 @@ async fn a_closure_commits_with_its_mark_and_what_it_enqueues() {
     assert_eq!(stats.pending, 5);
 }
 
+/// A plain handler that runs for longer than three leases runs once for each owner of its message, and
+/// the settle of one that lost the lease is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_plain_handler_runs_once_for_each_owner() {
+    const EPOCH: &str = "SELECT epoch FROM iobox_partition p JOIN iobox_inbox i \
+        ON i.partition & 255 = p.partition WHERE p.queue = 'inbox/a'";
+    for taken in [false, true] {
+        let (file, store) = migrated().await;
+        let calls = watch::Sender::new(0_i64);
+        let build = || {
+            let calls = calls.clone();
+            let slow = handler::from_fn(move |_| {
+                calls.send_modify(|count| *count += 1);
+                async {
+                    tokio::time::sleep(Duration::from_millis(3_500)).await;
+                    Ok(())
+                }
+            });
+            let mut router = Router::new();
+            router.on("orders.*", "a", slow);
+            let inbox = Inbox::builder(SqliteStore::clone(&store), router);
+            let inbox = inbox.time_to_live(Duration::from_secs(1)).build();
+            inbox.expect("an inbox")
+        };
+        let inbox = build();
+        inbox.subscribe().await.expect("subscribe");
+        receive(&*store, &[delivery(1)]).await;
+        let first = inbox.spawn();
+        let mut started = calls.subscribe();
+        started.wait_for(|count| *count == 1).await.expect("a call");
+        let before = file.number(EPOCH);
+        if taken {
+            // As if the first instance had not renewed for a lease, and somebody had noticed.
+            file.edit("DELETE FROM iobox_instance WHERE queue = 'inbox/a'");
+        }
+        let second = taken.then(|| build().spawn());
+        first.wait_until_empty(PATIENCE).await.expect("handled");
+        first.drain().await.expect("a drain");
+        if let Some(second) = second {
+            second.drain().await.expect("a drain");
+        }
+        let takeovers = file.number(EPOCH) - before;
+        let calls = *calls.borrow();
+        assert!(
+            calls <= 1 + takeovers,
+            "{calls} calls, {takeovers} takeovers"
+        );
+        assert_eq!(takeovers > 0, taken);
+    }
+    let (file, store) = migrated().await;
+    subscribe(&*store, &[("orders.*", "a")]).await;
+    receive(&*store, &[delivery(1)]).await;
+    let late = Worker::new(&*store, "a").await;
+    let row = late.fetch().await.remove(0);
+    file.edit("UPDATE iobox_instance SET expires = 0");
+    let new = Worker::new(&*store, "a").await;
+    let settled = late.store().settle(&[late.success(&row)]).await;
+    assert_eq!(settled.expect("a reply"), [Settled::LeaseLost]);
+    assert_eq!(new.fetch().await.len(), 1);
+}
+
 /// Who wants nothing but the mark gets it in a transaction of his own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_admitted_once() {
@@ -203,4 +268,71 @@ async fn a_message_is_admitted_once() {
     assert_eq!(admit(true).await, Some(Admitted::Fresh));
     assert_eq!(admit(true).await, Some(Admitted::Duplicate));
     assert!(store.subscriptions().await.expect("none").is_empty());
+}
+
+/// A closure that is rehearsed leaves nothing in the file, says how it ended, and gives the writer's turn
+/// back even when it panics.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closure_is_rehearsed_and_rolled_back() {
+    let (file, store) = migrated().await;
+    file.edit("CREATE TABLE effect (handler TEXT, id TEXT)");
+    let mut router = Router::new();
+    router.on_tx_sync(
+        "orders.*",
+        "a",
+        |tx: &Transaction<'_>, message: &Message| {
+            effect("a")(tx, message)?;
+            match message.id().as_str() {
+                "1" => Err(HandlerError::Reject("never".into())),
+                "2" => panic!("as the id says"),
+                _ => Ok(()),
+            }
+        },
+    );
+    let inbox = Inbox::builder(SqliteStore::clone(&store), router)
+        .build()
+        .expect("an inbox");
+    inbox.subscribe().await.expect("subscribe");
+    let source = SourceName::new("shop").expect("a source");
+    let all: Vec<_> = (1..=3).map(delivery).collect();
+    store.receive(&source, &all).await.expect("receive");
+    let handler = HandlerName::new("a").expect("a name");
+    let reason = "never".to_owned();
+    for (id, wanted) in [
+        ("1", Rehearsed::Reject { reason }),
+        ("2", Rehearsed::Panicked),
+        ("3", Rehearsed::Handled),
+    ] {
+        let id = MessageId::new(id).expect("an id");
+        let rehearsed = inbox.rehearse(&handler, &id).await;
+        assert_eq!(rehearsed.expect("a rehearsal"), wanted, "{id}");
+        assert_eq!(file.number("SELECT count(*) FROM effect"), 0, "{id}");
+    }
+    let queue = store.queue_of(&handler).await.expect("a queue");
+    let stats = queue.stats(&Queue::Inbox(handler)).await.expect("stats");
+    assert_eq!((stats.pending, stats.retrying, stats.dead), (3, 0, 0));
+}
+
+/// The date of an event is kept to the millisecond, as every time in the file, also one before 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_date_is_kept_as_it_was_given() {
+    let (file, store) = migrated().await;
+    let span = Duration::from_millis(981_173_106_789);
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let all = [
+        delivery(1).occurred_at(epoch + span),
+        delivery(2).occurred_at(epoch - span),
+        delivery(3),
+    ];
+    let source = SourceName::new("shop").expect("a source");
+    store.receive(&source, &all).await.expect("receive");
+    for (id, date) in [
+        (1, "= 981173106789"),
+        (2, "= -981173106789"),
+        (3, "IS NULL"),
+    ] {
+        let sql =
+            format!("SELECT count(*) FROM iobox_received WHERE id = '{id}' AND occurred_at {date}");
+        assert_eq!(file.number(&sql), 1, "{id}");
+    }
 }

@@ -37,7 +37,7 @@ async fn tables_that_are_not_there_say_run_migrate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_a_newer_program_are_refused() {
     let (file, store) = migrated().await;
-    file.edit("INSERT INTO iobox_migration VALUES (3, 0)");
+    file.edit("INSERT INTO iobox_migration VALUES (1000, 0)");
     for error in [
         store.open(&Queue::Outbox).await.expect_err("newer"),
         store.verify().await.expect_err("newer"),
@@ -46,6 +46,21 @@ async fn tables_of_a_newer_program_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("newer"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_tables_are_refused_until_they_are_migrated() {
+    let (file, store) = migrated().await;
+    file.edit("DELETE FROM iobox_migration WHERE version > 2; DROP TABLE iobox_source");
+    for error in [
+        store.open(&Queue::Outbox).await.expect_err("older"),
+        store.verify().await.expect_err("older"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("run migrate"), "{error}");
+    }
+    store.migrate().await.expect("migrate");
+    store.verify().await.expect("fitting tables");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use iobox_core::store::{Change, State};
+use iobox_core::{
+    partition::Partition,
+    store::{Change, FetchRequest, State},
+};
 
 use super::{
     Harness,
@@ -210,6 +213,29 @@ pub async fn blocked_rows_take_no_room<H: Harness>() {
         .await;
     assert_eq!(labels(&fetched), ["x", "y"]);
     assert_eq!(aside_count(&fetched), 2);
+}
+
+/// A fetch that asks for no rows gets none, sets aside what is in the way, and tells that there is
+/// more.
+pub async fn a_fetch_of_nothing_sets_aside<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    enqueue(&harness, &run_of("k", 3)).await;
+    enqueue(&harness, &run_of("full", 3)).await;
+    one.apply(&one.fetch().await.pending[1], retry(LATER)).await;
+    let of_nothing = |request: &mut FetchRequest| {
+        (request.limit, request.bytes) = (0, 0);
+        request.partitions[0].limit = 3;
+        request.partitions[0].full = vec![key("full")];
+    };
+    let fetched = one.fetch_with(of_nothing).await;
+    assert!(fetched.pending.is_empty(), "{:?}", labels(&fetched));
+    assert_eq!(aside_count(&fetched), 4, "{:?}", fetched.aside);
+    assert_eq!(fetched.more, [Partition::new(0)]);
+    assert_eq!(labels(&one.fetch().await), ["0"]);
+    let again = one.fetch_with(of_nothing).await;
+    assert!(again.pending.is_empty() && again.aside.is_empty());
+    assert_eq!(again.more, [Partition::new(0)]);
 }
 
 /// Applies `change` to the first of four messages of a key; the rest must be set aside.

@@ -27,6 +27,21 @@ pub async fn rows_come_in_the_order_of_their_enqueues<H: Harness>() {
     assert!(fetched.aside.is_empty(), "nothing is in the way");
 }
 
+/// A fetch of a store without messages brings nothing, and is no error.
+pub async fn an_empty_store_has_nothing_to_fetch<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let one = Instance::owner(harness.store()).await;
+    for fetched in [one.fetch().await, one.sweep().await] {
+        let Fetched {
+            pending,
+            aside,
+            released,
+            more,
+        } = fetched;
+        assert!(pending.is_empty() && aside.is_empty() && released.is_empty() && more.is_empty());
+    }
+}
+
 /// A fetched row carries everything that its message was enqueued with, and no attempts.
 pub async fn a_row_comes_as_it_was_enqueued<H: Harness>() {
     let harness = H::fresh(partitions(4)).await;

@@ -23,6 +23,14 @@ pub async fn only_closed_messages_are_purged<H: Harness>() {
     assert_eq!(purge(store, Duration::ZERO, 1_000).await, 0);
 }
 
+/// A purge of a store without messages removes nothing, and is no error.
+pub async fn an_empty_store_has_nothing_to_purge<H: Harness>() {
+    let harness = H::fresh(partitions(4)).await;
+    let store = harness.store().as_ref();
+    assert_eq!(purge(store, Duration::ZERO, 1_000).await, 0);
+    assert!(entries(store).await.is_empty());
+}
+
 /// A message stays for its retention, counted from when it was settled, not from its enqueue.
 pub async fn a_message_stays_for_its_retention<H: Harness>() {
     let harness = H::fresh(partitions(1)).await;

@@ -71,6 +71,7 @@ macro_rules! __store_table {
             }
             fetch {
                 rows_come_in_the_order_of_their_enqueues
+                an_empty_store_has_nothing_to_fetch
                 a_row_comes_as_it_was_enqueued
                 the_age_follows_the_clock_of_the_store
                 the_row_limit_holds
@@ -113,6 +114,7 @@ macro_rules! __store_table {
                 rows_that_are_held_are_not_set_aside
                 blocked_rows_hide_the_rest_only_for_a_while
                 blocked_rows_take_no_room
+                a_fetch_of_nothing_sets_aside
             }
             waiting {
                 a_waiting_row_is_not_fetched
@@ -230,6 +232,7 @@ macro_rules! __store_table {
             }
             purge {
                 only_closed_messages_are_purged
+                an_empty_store_has_nothing_to_purge
                 a_message_stays_for_its_retention
                 a_purge_is_bounded_and_takes_the_oldest_first
                 a_replayed_message_is_not_purged

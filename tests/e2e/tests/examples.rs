@@ -54,6 +54,9 @@ fn quickstart_publishes_what_was_committed() -> Result<()> {
             "ok  nothing lost",
             "ok  nothing invented",
             "ok  in order for each of 20 customers",
+            "ok  effects = messages: 450 reservations",
+            "the label came at attempt 3",
+            "ok  1 dead letter, kept with its payload",
         ],
     )
 }
@@ -70,6 +73,9 @@ fn quickstart_survives_a_kill() -> Result<()> {
             "ok  nothing invented",
             "ok  in order for each of 20 customers",
             "messages arrived twice, of at most 40",
+            "the first warehouse, by SIGKILL",
+            "ok  effects = messages: 450 reservations",
+            "ok  1 dead letter, kept with its payload",
         ],
     )
 }
@@ -154,6 +160,30 @@ fn orders_on_postgres_arrive_in_jetstream_in_order() -> Result<()> {
                 "100 orders of 5 accounts",
                 "ok  every one is in JetStream, and those of an account in order",
                 "ok  the relay has drained",
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn two_services_balance_their_books() -> Result<()> {
+    let (database, broker) = (Postgres::shared()?, Nats::shared()?);
+    let environment = [
+        ("IOBOX_TEST_POSTGRES_URL", database.url()),
+        ("IOBOX_TEST_NATS_URL", broker.url()),
+        ("IOBOX_SCHEMA", &unique_schema("services")),
+    ];
+    // The second run finds the tables and the stream of the first.
+    for _ in 0..2 {
+        let output = cargo_run(&["-p", "two_services"], &environment)?;
+        says(
+            &output,
+            &[
+                "300 orders were placed while services were killed",
+                "ok  every order came to its end",
+                "ok  the goods balance",
+                "ok  the money balances",
             ],
         )?;
     }

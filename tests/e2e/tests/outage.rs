@@ -44,6 +44,19 @@ async fn endure(relay: &Relay) -> u64 {
     most - before
 }
 
+/// How much progress there is once nothing is added to it for a while.
+async fn quiet(progress: &mut log::Progress) -> u64 {
+    let (mut last, mut since) = (progress.count(), Instant::now());
+    while since.elapsed() < POLL * 10 {
+        tokio::time::sleep(POLL).await;
+        let count = progress.count();
+        if count != last {
+            (last, since) = (count, Instant::now());
+        }
+    }
+    last
+}
+
 /// Every message went through at its first attempt.
 async fn assert_unharmed(database: &Database, copies_max: usize) -> usize {
     let entries = database.list(&[]).await;
@@ -173,7 +186,8 @@ async fn of_a_server(database: Arc<Database>, mut broker: Broker) {
     writers.wait_for(2_000, &mut progress).await;
 
     broker.server().stop().expect("a stop");
-    let before = progress.count();
+    // What was confirmed before the stop may still be on its way to the log.
+    let before = quiet(&mut progress).await;
     let grown = endure(&relay).await;
     let backlog = database.stats().await.unsettled();
     assert_eq!(progress.count(), before, "nobody confirms");
@@ -191,8 +205,8 @@ async fn of_a_server(database: Arc<Database>, mut broker: Broker) {
     );
     assert!(grown < GROWTH_MAX, "{grown} KiB");
 
-    // However long the outage, no attempt is burnt. What the stop met in flight has an unknown
-    // outcome, which counts once if the broker had answered another message after this one was sent.
+    // No attempt is burnt. What the stop met in flight has an unknown outcome, which does not count,
+    // since the broker answered nothing that was sent later.
     let entries = database.list(&[]).await;
     assert!(entries.iter().all(|entry| entry.state == State::Done));
     let counted: Vec<_> = entries.iter().filter(|entry| entry.attempt != 1).collect();
@@ -206,12 +220,7 @@ async fn of_a_server(database: Arc<Database>, mut broker: Broker) {
         counted.len(),
         report.duplicates
     );
-    assert!(
-        counted
-            .iter()
-            .all(|entry| entry.attempt == 2 && entry.uncertain)
-    );
-    assert!(counted.len() <= MAX_IN_FLIGHT, "{}", counted.len());
+    assert!(counted.is_empty(), "{:?}", counted.first());
     report.assert_clean();
     let copies = report.duplicates + absorbed;
     assert!(copies <= MAX_IN_FLIGHT, "{copies} of {MAX_IN_FLIGHT}");

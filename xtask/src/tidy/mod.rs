@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the repository's own rules, each checked in a room of its own.
 
+mod cases;
 mod docs;
 mod edges;
 mod finding;
@@ -18,19 +19,21 @@ use tree::Tree;
 /// Check the repository's own rules.
 ///
 /// Which crate may depend on which; a sentence at the head of every file; the size of files; the
-/// same rooms in every adapter; links that lead somewhere; words that must not occur.
+/// same rooms in every adapter; links that lead somewhere; cases that pages promise; words that must not
+/// occur.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {}
 
 type Check = fn(&Tree) -> Result<Vec<Finding>>;
 
 /// The checks, in the order of what they say.
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     edges::check,
     furniture::check,
     docs::check,
     size::check,
     links::check,
+    cases::check,
     words::check,
 ];
 

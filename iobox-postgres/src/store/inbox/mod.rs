@@ -1,5 +1,6 @@
 //! The inbox: subscriptions, receiving, and the transactions of handlers.
 
+mod ingest;
 mod receive;
 mod routing;
 mod subscribe;

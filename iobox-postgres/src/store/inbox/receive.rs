@@ -13,17 +13,31 @@ use iobox_core::{
     queue::Queue,
     store::Receive,
 };
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::routing::{Numbered, numbers_of};
 use crate::{
     error::from_sqlx,
     row::get,
+    sql::Statement,
     store::{PostgresStore, enqueue::chunks, micros},
 };
 
-/// How often a reception in a transaction of our own is run again after a conflict.
+/// How often a transaction of our own is run, when conflicts end it.
 const TRIES_MAX: usize = 10;
+
+/// How often a transaction of our own was run.
+#[derive(Debug, Default)]
+pub(super) struct Tries(usize);
+
+impl Tries {
+    /// Whether to run it again: after a conflict, a bounded number of times.
+    pub(super) fn again<T>(&mut self, ended: &Result<T>) -> bool {
+        self.0 += 1;
+        let conflict = |error: &Error| error.kind() == ErrorKind::Conflict;
+        self.0 < TRIES_MAX && ended.as_ref().is_err_and(conflict)
+    }
+}
 
 /// What every row of a message has.
 pub(super) struct Row {
@@ -90,7 +104,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn store(
+    pub(super) async fn store(
         &self,
         tx: &mut PgConnection,
         source: &SourceName,
@@ -187,13 +201,21 @@ impl PostgresStore {
         Ok(results)
     }
 
+    /// Opens a transaction of our own, at READ COMMITTED. It waits for nothing but the server, so that a
+    /// session that stands idle in it is one whose process was paused: the server ends it after a lease.
+    /// Only for tasks that nobody can cancel.
+    pub(super) async fn begin_own(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let begin = Statement::begin(self.shortest_lease.get());
+        self.handler_pool.begin_with(begin).await
+    }
+
     /// Receives in a transaction of our own.
     async fn receive_once(
         &self,
         source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
-        let opened = self.handler_pool.begin().await;
+        let opened = self.begin_own().await;
         let mut tx = opened.map_err(|source| from_sqlx("receiving", source))?;
         let received = self.store(&mut tx, source, deliveries).await?;
         let committed = tx.commit().await;
@@ -209,13 +231,11 @@ impl Receive for PostgresStore {
     async fn receive(&self, source: &SourceName, deliveries: &[Delivery]) -> Result<Vec<Received>> {
         let (this, source, deliveries) = (self.clone(), source.clone(), deliveries.to_vec());
         let running = tokio::spawn(async move {
-            let mut tries = 1;
+            let mut tries = Tries::default();
             loop {
-                match this.receive_once(&source, &deliveries).await {
-                    Err(error) if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
-                        tries += 1;
-                    }
-                    received => return received,
+                let received = this.receive_once(&source, &deliveries).await;
+                if !tries.again(&received) {
+                    return received;
                 }
             }
         });

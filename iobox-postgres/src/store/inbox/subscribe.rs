@@ -29,7 +29,7 @@ impl PostgresStore {
     async fn subscribe_all(&self, all: Vec<Subscription>) -> Result<()> {
         self.known(&Queue::Outbox)?;
         self.verify().await?;
-        let mut tx = self.handler_pool.begin().await.map_err(failed)?;
+        let mut tx = self.begin_own().await.map_err(failed)?;
         let sql = &self.sql.inbox;
         // Nobody receives from here to the commit.
         execute(&sql.change_routing, &mut tx).await?;
@@ -38,16 +38,45 @@ impl PostgresStore {
         tx.commit().await.map_err(failed)
     }
 
-    /// Adds the handlers, partitions and subscriptions that are not there.
+    /// Adds the subscriptions that are not there, and what they need.
     async fn add(&self, tx: &mut PgConnection, all: &[Subscription]) -> Result<()> {
-        let sql = &self.sql.inbox;
         let column =
             |text: fn(&Subscription) -> String| -> Vec<String> { all.iter().map(text).collect() };
-        let mut names = column(|one| one.handler.as_str().to_owned());
-        let subscribers = names.clone();
-        names.sort_unstable();
-        names.dedup();
-        let added = sql.add_handlers.query().bind(names).execute(&mut *tx);
+        let handlers: Vec<_> = all.iter().map(|one| one.handler.clone()).collect();
+        self.add_handlers(tx, &handlers).await?;
+        self.sql
+            .inbox
+            .add_subscriptions
+            .query()
+            .bind(column(|one| one.pattern.as_str().to_owned()))
+            .bind(column(|one| one.handler.as_str().to_owned()))
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Adds the handlers and partitions that are not there, without a subscription. Under the lock of the
+    /// subscriptions.
+    pub(in crate::store) async fn add_handlers(
+        &self,
+        tx: &mut PgConnection,
+        handlers: &[HandlerName],
+    ) -> Result<()> {
+        let sql = &self.sql.inbox;
+        let mut handlers = handlers.to_vec();
+        handlers.sort_unstable();
+        handlers.dedup();
+        let column = |text: fn(&HandlerName) -> String| -> Vec<String> {
+            handlers.iter().map(text).collect()
+        };
+        let names = column(|name| name.as_str().to_owned());
+        let queues = column(|name| Queue::Inbox(name.clone()).name().to_owned());
+        let added = sql
+            .add_handlers
+            .query()
+            .bind(names.clone())
+            .execute(&mut *tx);
         added.await.map_err(|source| {
             let full = source
                 .as_database_error()
@@ -63,18 +92,9 @@ impl PostgresStore {
         })?;
         sql.add_partitions
             .query()
-            .bind(subscribers.clone())
-            .bind(column(|one| {
-                Queue::Inbox(one.handler.clone()).name().to_owned()
-            }))
+            .bind(names)
+            .bind(queues)
             .bind(i32::from(self.config.partitions.count()))
-            .execute(&mut *tx)
-            .await
-            .map_err(failed)?;
-        sql.add_subscriptions
-            .query()
-            .bind(column(|one| one.pattern.as_str().to_owned()))
-            .bind(subscribers)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
@@ -119,7 +139,7 @@ impl PostgresStore {
     }
 
     async fn retire_handler(&self, handler: HandlerName) -> Result<bool> {
-        let mut tx = self.handler_pool.begin().await.map_err(failed)?;
+        let mut tx = self.begin_own().await.map_err(failed)?;
         execute(&self.sql.inbox.change_routing, &mut tx).await?;
         let retire = self
             .sql

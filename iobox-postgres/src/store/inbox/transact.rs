@@ -35,6 +35,10 @@ impl Transact for PostgresStore {
     /// waits for the COMMIT, and changes the row of the message. Above READ COMMITTED a partition that
     /// was taken after the snapshot of the transaction is a
     /// [`Conflict`](iobox_core::ErrorKind::Conflict).
+    ///
+    /// From here on the server ends a session that stands idle in the transaction for a lease, the
+    /// shortest that was renewed through this store: a process that is paused between the mark and the
+    /// COMMIT holds the next owner up for no longer.
     async fn mark(
         &self,
         tx: &mut PgConnection,
@@ -44,24 +48,21 @@ impl Transact for PostgresStore {
         let Change::Verdict(Verdict::Done { duplicate }) = success.change else {
             return Err(Error::invalid("a mark records a success"));
         };
-        let partition = queue.shelf.number(success.partition);
-        let attempt = i32::try_from(success.attempt).unwrap_or(i32::MAX);
-        let done = queue.sql.settle.done.query();
-        let row = done
+        let idle = self.shortest_lease.get().as_millis();
+        let mark = queue.sql.mark.mark.query();
+        let row = mark
             .bind(queue.shelf.queue.clone())
-            .bind(vec![partition])
-            .bind(vec![success.epoch.0])
-            .bind(vec![partition])
-            .bind(vec![success.seq.0])
-            .bind(vec![success.revision.0])
-            .bind(vec![attempt])
-            .bind(vec![duplicate])
+            .bind(queue.shelf.number(success.partition))
+            .bind(success.epoch.0)
+            .bind(success.seq.0)
+            .bind(success.revision.0)
+            .bind(i32::try_from(success.attempt).unwrap_or(i32::MAX))
+            .bind(duplicate)
+            .bind(idle.to_string())
             .fetch_one(tx)
             .await
             .map_err(|source| from_sqlx("marking a message as handled", source))?;
-        let held = !get::<Vec<i16>>(&row, 0)?.is_empty();
-        let changed = !get::<Vec<i64>>(&row, 1)?.is_empty();
-        Ok(match (held, changed) {
+        Ok(match (get(&row, 0)?, get(&row, 1)?) {
             (false, _) => Settled::LeaseLost,
             (true, true) => Settled::Applied,
             (true, false) => Settled::Superseded,

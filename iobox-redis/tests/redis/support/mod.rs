@@ -1,5 +1,6 @@
 //! What the tests share: servers, messages, reading streams back, a relay.
 
+mod cli;
 mod log;
 mod place;
 mod reader;
@@ -7,6 +8,7 @@ mod relayed;
 
 use std::{net::SocketAddr, time::Duration};
 
+pub(crate) use cli::{redis_cli, redis_cli_with};
 pub(crate) use log::Log;
 pub(crate) use place::{Place, made, message, publish, server};
 pub(crate) use reader::Reader;

@@ -1,13 +1,20 @@
 //! The conformance suite that certifies the inbox half of a store.
 //!
-//! A store that implements [`Transact`](iobox_core::store::Transact) calls
-//! [`inbox_suite!`](crate::inbox_suite) with the [harness](super::Harness) of its store suite. Cases
-//! of [`handle`] run inboxes, the others call the store.
+//! A store that implements [`Transact`](iobox_core::store::Transact) and
+//! [`Ingest`](iobox_core::store::Ingest) calls [`inbox_suite!`](crate::inbox_suite) with the
+//! [harness](super::Harness) of its store suite. Cases of [`handle`], [`observe`],
+//! [`rehearse`] and [`source`] run inboxes, the others call the store.
 
 pub mod handle;
+pub mod hostile;
+pub mod ingest;
+pub mod observe;
 pub mod receive;
+pub mod rehearse;
+pub mod source;
 pub mod subscribe;
 pub mod support;
+pub mod takeover;
 pub mod transact;
 
 /// Certifies the inbox half of a store: one test for each case, in a module for each noun.
@@ -25,8 +32,12 @@ macro_rules! inbox_suite {
                 a_delivery_that_breaks_a_bound_stores_nothing
                 a_reception_in_a_transaction_follows_it
                 a_message_is_known_for_its_horizon
+                an_event_date_orders_and_removes_nothing
+                ids_of_any_producer_are_known
                 a_message_with_rows_is_not_forgotten
                 the_content_of_a_message_comes_back
+            }
+            hostile {
                 hostile_deliveries_come_back
                 deliveries_of_odd_times_are_stored
             }
@@ -61,6 +72,40 @@ macro_rules! inbox_suite {
                 a_handler_commits_with_what_it_enqueues
                 a_replayed_dead_letter_is_handled
                 a_slow_handler_outlasts_its_lease
+            }
+            ingest {
+                a_batch_and_its_position_commit_together
+                a_repeated_ingest_is_known
+                an_ingest_from_elsewhere_stores_nothing
+                positions_of_sources_are_apart
+                an_empty_batch_moves_the_position
+                a_batch_that_breaks_a_bound_moves_nothing
+                a_duplicate_in_a_batch_adds_nothing_and_moves_on
+                the_backlog_counts_what_is_ready
+            }
+            source {
+                an_inbox_reads_a_source_to_its_end
+                a_source_that_fails_is_opened_again
+                a_killed_reader_is_followed_by_another
+                an_inbox_that_is_behind_stops_reading
+                a_stopped_inbox_gives_its_right_back
+                a_source_without_an_order_is_read_by_everybody
+            }
+            takeover {
+                an_ingest_of_an_older_epoch_stores_nothing
+                a_takeover_while_an_ingest_is_open
+                racing_holders_store_every_message_once
+                a_source_has_one_reader
+                a_subscription_that_races_with_ingests_misses_nothing
+                a_dropped_ingest_is_done_or_not_done
+            }
+            observe {
+                an_observer_hears_of_failures
+            }
+            rehearse {
+                a_rehearsal_changes_nothing
+                a_rehearsal_says_how_the_handler_ended
+                what_cannot_be_rolled_back_is_not_rehearsed
             }
         }
     };

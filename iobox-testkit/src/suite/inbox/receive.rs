@@ -9,16 +9,12 @@ use iobox_core::{
     ErrorKind,
     inbox::{Delivery, Received, SourceName},
     message::{Draft, Headers, Limits, Message, MessageId, OrderingKey, Origin, Topic},
-    store::{Admin, Body, Receive, Settled, Store, Subscribe, Transact},
+    store::{Admin, Body, Pending, Receive, Settled, Store, Subscribe, Transact},
 };
 use uuid::Uuid;
 
-use super::support::{Worker, delivery, queue, receive, source, stats, subscribe};
-use crate::{
-    broker::{Stored, support::ORIGIN},
-    hostile,
-    suite::{Harness, support::partitions},
-};
+use super::support::{Worker, delivery, messages, queue, receive, source, stats, subscribe};
+use crate::suite::{Harness, support::partitions};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -151,14 +147,7 @@ where
         receive(store, &all).await;
     }
     let rows = Worker::new(store, "a").await.fetch().await;
-    let found: Vec<_> = rows
-        .iter()
-        .map(|row| match &row.body {
-            Body::Message(message) => message.id().to_string(),
-            Body::Corrupt(reason) => panic!("{reason}"),
-        })
-        .collect();
-    assert_eq!(found, ids);
+    assert_eq!(messages(&rows), ids);
 }
 
 /// When one delivery of a call breaks a bound nothing of the call is stored.
@@ -241,6 +230,83 @@ where
     assert_eq!(receive(store, &one).await, [Received::New { handlers: 1 }]);
 }
 
+/// The date of an event orders nothing and removes nothing: messages come in the order in which they were
+/// received, and one of an event of long ago is handled, and known, as any other.
+pub async fn an_event_date_orders_and_removes_nothing<H: Harness>()
+where
+    H::Store: Receive,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    let dated = |topic: &str, id: &str, at: SystemTime| delivery(topic, id, "k").occurred_at(at);
+    let (epoch, later) = (SystemTime::UNIX_EPOCH, DAY * 365 * 200);
+    let all = [
+        dated("t", "future", epoch + later),
+        dated("t", "past", epoch + DAY),
+        dated("t", "before", epoch - DAY),
+        dated("nobody", "kept", epoch - DAY),
+    ];
+    receive(store, &all).await;
+    harness.advance(DAY).await;
+    let purged = async || {
+        let purged = store.purge_received(DAY * 7, DAY * 7, 10).await;
+        purged.expect("purge")
+    };
+    assert_eq!(purged().await, 0);
+    let worker = Worker::new(store, "a").await;
+    let old = worker.store().purge(&queue("a"), DAY / 2, 1_000).await;
+    assert_eq!(old.expect("purge"), 0);
+    let rows = worker.fetch().await;
+    let ids: Vec<_> = rows.iter().map(id_of).collect();
+    assert_eq!(ids, ["future", "past", "before"]);
+    let settled: Vec<_> = rows.iter().map(|row| worker.success(row)).collect();
+    let settled = worker.store().settle(&settled).await;
+    assert_eq!(settled.expect("settle"), [Settled::Applied; 3]);
+    harness.advance(DAY).await;
+    let old = worker.store().purge(&queue("a"), DAY / 2, 1_000).await;
+    assert_eq!(old.expect("purge"), 3);
+    assert_eq!(purged().await, 0);
+    assert_eq!(receive(store, &all).await, [Received::Duplicate; 4]);
+    assert_eq!(store.unrouted().await.expect("a count"), 1);
+}
+
+fn id_of(row: &Pending) -> String {
+    match &row.body {
+        Body::Message(message) => message.id().to_string(),
+        Body::Corrupt(reason) => panic!("{reason}"),
+    }
+}
+
+/// Ids are what their producers say, up to 255 bytes: of a stream, a sequence, in any script. Each is
+/// known, and no other for it.
+pub async fn ids_of_any_producer_are_known<H: Harness>()
+where
+    H::Store: Receive,
+{
+    let harness = H::fresh(partitions(4)).await;
+    let store = harness.store().as_ref();
+    subscribe(store, &[("t", "a")]).await;
+    let ids = [
+        "1700000000000-0".to_owned(),
+        "1700000000000-00".to_owned(),
+        "orders:42:created".to_owned(),
+        "Orders:42:created".to_owned(),
+        " ".to_owned(),
+        "請求書 7".to_owned(),
+        "f".repeat(37),
+        "f".repeat(255),
+        "ü".repeat(127),
+    ];
+    let all = ids.each_ref().map(|id| delivery("t", id, ""));
+    let new = Received::New { handlers: 1 };
+    assert_eq!(receive(store, &all).await, [new; 9]);
+    assert_eq!(receive(store, &all).await, [Received::Duplicate; 9]);
+    let mut got: Vec<_> = Worker::new(store, "a").await.fetch().await;
+    got.sort_unstable_by_key(|row| row.seq);
+    assert_eq!(got.iter().map(id_of).collect::<Vec<_>>(), ids);
+}
+
 /// A message of which a handler still has a row is never forgotten.
 pub async fn a_message_with_rows_is_not_forgotten<H: Harness>()
 where
@@ -291,81 +357,4 @@ where
         (sent.headers(), sent.payload())
     );
     assert_eq!(store.subscriptions().await.expect("subscriptions").len(), 1);
-}
-
-/// Deliveries with the hostile ids, keys, topics, headers and payloads that core takes come back as they
-/// were, and a second arrival of each is known.
-pub async fn hostile_deliveries_come_back<H: Harness>()
-where
-    H::Store: Receive,
-{
-    let harness = H::fresh(partitions(4)).await;
-    let store = harness.store().as_ref();
-    subscribe(store, &[(">", "a")]).await;
-    let messages = hostile::messages(ORIGIN);
-    for some in messages.chunks(20) {
-        let some: Vec<Delivery> = some.iter().cloned().map(Delivery::new).collect();
-        let received = receive(store, &some).await;
-        let new = Received::New { handlers: 1 };
-        assert!(received.iter().all(|one| *one == new), "{received:?}");
-        let again = receive(store, &some).await;
-        assert!(again.iter().all(|one| one.is_duplicate()), "{again:?}");
-    }
-    let rows = Worker::new(store, "a").await.fetch().await;
-    let found = rows.iter().map(|row| match &row.body {
-        Body::Message(message) => (message.wire_id(), Stored::of(message)),
-        Body::Corrupt(reason) => panic!("{:?} is corrupt: {reason}", row.seq),
-    });
-    let found: BTreeMap<String, Stored> = found.collect();
-    assert_eq!(found.len(), messages.len());
-    for message in &messages {
-        let (found, sent) = (found.get(&message.wire_id()), Stored::of(message));
-        assert!(found == Some(&sent), "{found:?} is not {sent:?}");
-    }
-}
-
-/// Deliveries of a time beyond every calendar, or before it, are stored like others, and a horizon without
-/// end forgets nothing.
-pub async fn deliveries_of_odd_times_are_stored<H: Harness>()
-where
-    H::Store: Receive,
-{
-    let harness = H::fresh(partitions(1)).await;
-    let store = harness.store().as_ref();
-    subscribe(store, &[("t", "a")]).await;
-    let (epoch, ages) = (SystemTime::UNIX_EPOCH, Duration::from_secs(1 << 55));
-    let times = [
-        epoch.checked_sub(ages),
-        epoch.checked_sub(DAY),
-        Some(epoch),
-        epoch.checked_add(ages),
-    ];
-    let deliveries: Vec<Delivery> = times
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .map(|(n, at)| {
-            delivery("t", &n.to_string(), "")
-                .occurred_at(at)
-                .aged(Duration::MAX)
-        })
-        .collect();
-    let received = receive(store, &deliveries).await;
-    assert!(
-        received.iter().all(|one| !one.is_duplicate()),
-        "{received:?}"
-    );
-    let unrouted = [delivery("nobody", "wants", "")];
-    assert_eq!(
-        receive(store, &unrouted).await,
-        [Received::New { handlers: 0 }]
-    );
-    let purged = store
-        .purge_received(Duration::MAX, Duration::MAX, 100)
-        .await;
-    assert_eq!(purged.expect("purge"), 0);
-    let again = receive(store, &deliveries).await;
-    assert!(again.iter().all(|one| one.is_duplicate()), "{again:?}");
-    let rows = Worker::new(store, "a").await.fetch().await;
-    assert_eq!(rows.len(), deliveries.len());
 }

@@ -16,10 +16,11 @@ use iobox_core::{
         TopicPattern,
     },
     message::{Draft, Message},
+    partition::Partition,
     queue::Queue,
     store::{
-        AcquireRequest, Acquired, Change, Epoch, FetchPartition, FetchRequest, Pending, Receive,
-        RenewRequest, Settlement, Stats, Subscribe, Verdict,
+        AcquireRequest, Acquired, Body, Change, Epoch, FetchPartition, FetchRequest, Ingest,
+        InstanceId, Pending, Receive, RenewRequest, Settlement, Stats, Subscribe, Verdict,
     },
 };
 use uuid::Uuid;
@@ -75,6 +76,16 @@ pub fn delivery(topic: &str, id: &str, key: &str) -> Delivery {
 pub async fn receive<S: Receive>(store: &S, deliveries: &[Delivery]) -> Vec<Received> {
     let received = store.receive(&source(), deliveries).await;
     received.expect("receive")
+}
+
+/// The ids of rows, in their order.
+#[must_use]
+pub fn messages(rows: &[Pending]) -> Vec<String> {
+    let id = |row: &Pending| match &row.body {
+        Body::Message(message) => message.id().to_string(),
+        Body::Corrupt(reason) => panic!("{reason}"),
+    };
+    rows.iter().map(id).collect()
 }
 
 /// The counts of a handler's queue.
@@ -178,21 +189,43 @@ impl Handler for Notes {
     }
 }
 
-/// An instance that works the queue of a handler by hand.
+/// An instance that works the queue of a handler, or holds the right to read a source, by hand.
 #[derive(Debug)]
 pub struct Worker<S> {
     queue_store: S,
     of: Queue,
-    id: iobox_core::store::InstanceId,
-    held: Vec<(iobox_core::partition::Partition, Epoch)>,
+    id: InstanceId,
+    held: Vec<(Partition, Epoch)>,
+}
+
+impl<S: Ingest> Worker<S> {
+    /// Registers, and takes the right to read the source if it is free and the clock does not pass
+    /// over it meanwhile.
+    pub async fn reading(store: &S, source: &SourceName) -> Self {
+        let queue_store = store.ingest_of(source).await.expect("a right to read");
+        let mut new = Self::register(queue_store, Queue::Ingest(source.clone())).await;
+        new.acquire().await;
+        new
+    }
+
+    /// The epoch under which it has the right to read, if it got it.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.held.first().map(|(_, epoch)| *epoch)
+    }
 }
 
 impl<S: Subscribe> Worker<S> {
     /// Registers, and takes every partition that is free.
     pub async fn new(store: &S, handler: &str) -> Self {
         let queue_store = store.queue_of(&name(handler)).await.expect("a queue");
-        let id = iobox_core::store::InstanceId::new(Uuid::from_u128(fastrand::u128(..)));
-        let of = queue(handler);
+        let mut new = Self::register(queue_store, queue(handler)).await;
+        assert!(new.acquire().await, "a new instance is alive");
+        new
+    }
+
+    async fn register(queue_store: S, of: Queue) -> Self {
+        let id = InstanceId::new(Uuid::from_u128(fastrand::u128(..)));
         let renewal = RenewRequest {
             queue: of.clone(),
             instance: id,
@@ -201,22 +234,30 @@ impl<S: Subscribe> Worker<S> {
             in_flight: 0,
         };
         queue_store.renew(&renewal).await.expect("renew");
-        let request = AcquireRequest {
-            queue: of.clone(),
-            instance: id,
-            held: Vec::new(),
-        };
-        let acquired = queue_store.acquire(&request).await.expect("acquire");
-        let Acquired::Share { granted, .. } = acquired else {
-            panic!("a new instance is alive");
-        };
-        let held = granted.iter().map(|one| (one.partition, one.epoch));
         Self {
             queue_store,
             of,
             id,
-            held: held.collect(),
+            held: Vec::new(),
         }
+    }
+
+    /// Takes every partition that is free; returns whether it is alive.
+    pub async fn acquire(&mut self) -> bool {
+        let request = AcquireRequest {
+            queue: self.of.clone(),
+            instance: self.id,
+            held: self.held.clone(),
+        };
+        let acquired = self.queue_store.acquire(&request).await.expect("acquire");
+        let Acquired::Share { granted, .. } = acquired else {
+            return false;
+        };
+        for grant in granted {
+            self.held.retain(|(one, _)| *one != grant.partition);
+            self.held.push((grant.partition, grant.epoch));
+        }
+        true
     }
 
     /// The store of the queue.
@@ -227,7 +268,7 @@ impl<S: Subscribe> Worker<S> {
 
     /// The instance.
     #[must_use]
-    pub const fn id(&self) -> iobox_core::store::InstanceId {
+    pub const fn id(&self) -> InstanceId {
         self.id
     }
 

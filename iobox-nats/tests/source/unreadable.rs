@@ -1,0 +1,58 @@
+//! Entries that async-nats ends the connection for: left out, while their neighbours go through.
+
+use iobox_core::source::Source as _;
+
+use crate::{
+    desk::{Desk, RETENTIONS, ROOM, Read, open, publish_raw, start},
+    support::{PATIENCE, server},
+};
+
+/// Headers that no client of ours would write, and that a server stores all the same.
+const BAD: [&[u8]; 3] = [
+    // In Latin-1.
+    b"NATS/1.0\r\nname: M\xFCller\r\n\r\n",
+    b"NATS/1.0\r\nno colon\r\n\r\n",
+    // The task of the connection panics at it.
+    b"NATS/1.0\r\na: b\rc\r\n\r\n",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_cannot_be_read_stop_nothing() {
+    let server = server::shared().await;
+    for retention in RETENTIONS {
+        for bad in BAD {
+            println!("{retention:?} {bad:?}");
+            let desk = Desk::of(server.url(), retention).await;
+            let source = desk.source();
+            let mut reader = open(&source, None, 1, 1).await;
+            let subject = format!("{}.orders", desk.place.name);
+            desk.publish(0..20).await;
+            publish_raw(server::address(&server), &subject, Some(bad), b"x").await;
+            desk.publish(20..30).await;
+            let mut read = Read::default();
+            let mut opening = 1;
+            let reading = async {
+                while read.ids.len() < 30 {
+                    // What an inbox does: each batch is stored, then acked, and after an error the
+                    // source is opened again.
+                    if read.once(reader.as_mut(), ROOM).await.is_err() {
+                        opening += 1;
+                        assert!(opening < 10, "it is opened again and again");
+                        let start = start(read.position.clone(), 1, opening);
+                        reader = source.open(&start).await.expect("a reader");
+                    }
+                }
+            };
+            let read_all = tokio::time::timeout(PATIENCE, reading).await;
+            assert!(read_all.is_ok(), "{read:?}");
+            read.is(0..30);
+            assert!(opening > 1, "it was read after all");
+            assert_eq!(read.refused, ["21"]);
+            assert_eq!(read.lost, 0);
+            if retention != async_nats::jetstream::stream::RetentionPolicy::Limits {
+                desk.holds(0).await;
+            }
+            reader.close().await;
+        }
+    }
+}
