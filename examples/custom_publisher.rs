@@ -109,6 +109,16 @@ fn append(file: &mut File, lines: &[u8]) -> Result<(), PublishError> {
     file.sync_data().map_err(unknown)
 }
 
+/// Text of a message or of an error, as a terminal may get it: without anything that moves the cursor,
+/// turns the direction of what follows, or starts a line of its own.
+fn shown(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        other => other.escape_debug().to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -135,7 +145,7 @@ async fn main() -> anyhow::Result<()> {
     let text = fs::read_to_string(&path)?;
     let (lines, one) = (text.lines().count(), text.lines().next());
     println!("{lines} lines are in the file, synced. One of them:");
-    println!("  {}", one.unwrap_or_default());
+    println!("  {}", shown(one.unwrap_or_default()));
     ensure!(lines == 100, "the file has {lines} lines instead of 100");
 
     let mut filter = Filter::default();
@@ -143,6 +153,7 @@ async fn main() -> anyhow::Result<()> {
     let dead = store.list(&Queue::Outbox, &filter, Page::default()).await?;
     let reason = dead.iter().find_map(|entry| entry.reason.as_deref());
     let reason = reason.context("the message that is not JSON is no dead letter")?;
+    let reason = shown(reason);
     println!("1 dead letter, which a retry cannot help:\n  {reason}");
 
     // Linux has a file that is always full.

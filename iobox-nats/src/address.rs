@@ -87,7 +87,7 @@ impl fmt::Debug for Servers {
 
 /// Parts an address from its credentials; the error completes a sentence and shows no secret.
 fn parse_one(text: &str) -> Result<(ServerAddr, Credentials), String> {
-    let Some((scheme, _)) = text.split_once("://") else {
+    let Some((scheme, rest)) = text.split_once("://") else {
         return Err(String::from(
             "is no URL; write it like nats://host:4222 or tls://host:4222",
         ));
@@ -98,11 +98,30 @@ fn parse_one(text: &str) -> Result<(ServerAddr, Credentials), String> {
             "has an unknown scheme; use nats:// or tls://, and no websockets",
         ));
     }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    let no_host = || String::from("has no host; write it like nats://host:4222");
+    if authority.is_empty() {
+        return Err(no_host());
+    }
+    if !matches!(behind, "" | "/") {
+        return Err(String::from(
+            "has something behind the host, where nothing may stand; percent-encode what is special \
+             in user and password",
+        ));
+    }
     let whole: ServerAddr = text
         .parse()
         .map_err(|error| format!("cannot be read as a URL: {error}"))?;
     if whole.host().is_empty() {
-        return Err(String::from("has no host; write it like nats://host:4222"));
+        return Err(no_host());
+    }
+    // One with a colon is an address in brackets, which the parser has checked.
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if !whole.host().chars().all(legal) {
+        return Err(String::from(
+            "has a host with a character outside of A-Z a-z 0-9 . - _; separate servers by commas",
+        ));
     }
     let decoded = |text: &str| {
         percent_decode_str(text)
@@ -143,6 +162,7 @@ mod tests {
     #[test]
     fn servers_are_read_with_their_defaults() {
         assert_eq!(hosts("nats://localhost"), ["nats://localhost:4222"]);
+        assert_eq!(hosts("nats://my_host-1.x/"), ["nats://my_host-1.x:4222"]);
         assert_eq!(
             hosts("nats://a:1, tls://b:2,nats://[::1]:3"),
             ["nats://a:1", "tls://b:2", "nats://[::1]:3"]
@@ -161,6 +181,13 @@ mod tests {
             ("nats:///canary", "no host"),
             ("nats://u:canary@", "entry 0"),
             ("nats://a:canary", "cannot be read"),
+            ("nats://a;canary", "a host with"),
+            ("nats://canary%20@b%20c", "a host with"),
+            // What was to be a password would be taken for a port, and be in every error.
+            ("nats://me:1234/canary@a", "something behind the host"),
+            ("nats://me:1234?canary@a", "something behind the host"),
+            ("nats://me:1234#canary@a", "something behind the host"),
+            ("nats://a?token=canary", "something behind the host"),
             (
                 "nats://u:canary@a,nats://u:other@b",
                 "entry 1 has other credentials",

@@ -66,7 +66,7 @@
 //!
 //! # Layout
 //!
-//! * `config`, `ident`: settings, checked once.
+//! * `config`, `ident`, `url`: settings, checked once.
 //! * `migrate`: the tables, their versions, and the script for people who run DDL themselves.
 //! * `sql`: every statement, named, with the index and the locks it relies on.
 //! * `store`: the traits, one file for each noun; `row`: what a row decodes to.
@@ -86,6 +86,7 @@ mod pool;
 mod row;
 mod sql;
 mod store;
+mod url;
 mod wake;
 
 pub use config::{Config, ConfigBuilder};

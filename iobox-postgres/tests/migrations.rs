@@ -7,11 +7,12 @@
 
 mod support;
 
-use iobox_core::{ErrorKind, queue::Queue, store::Store};
+use iobox_core::{ErrorKind, message::Draft, queue::Queue, store::Store};
 use iobox_postgres::PostgresStore;
+use iobox_testkit::hostile;
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::support::{Schema, connection, enqueue, number, run};
+use crate::support::{DONE, Owner, Schema, connection, enqueue, number, run};
 
 async fn tables(schema: &Schema) -> i64 {
     let sql = format!(
@@ -29,6 +30,24 @@ async fn migrating_again_changes_nothing() {
     store.migrate().await.unwrap();
     assert_eq!(store.verify().await.unwrap(), before);
     assert_eq!(tables(&schema).await, 13);
+}
+
+/// Words of SQL among them, and the longest, behind which no two names of tables are cut to one.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_prefix_that_is_allowed_works() {
+    let schema = Schema::new();
+    let prefixes = hostile::taken(hostile::identifiers());
+    for prefix in prefixes.iter().filter(|prefix| !prefix.starts_with("pg_")) {
+        let store = schema.store(schema.config().table_prefix(prefix)).await;
+        store.migrate().await.expect(prefix);
+        store.verify().await.expect(prefix);
+        enqueue(&store, &[Draft::new("a", "1").key("k").id("i")]).await;
+        let owner = Owner::new(&store).await;
+        let rows = owner.fetch(10).await.pending;
+        assert_eq!(rows.len(), 1, "{prefix}");
+        owner.settle(&rows, &DONE).await;
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +89,7 @@ async fn enqueueing_without_tables_says_what_to_do() {
     let store = schema.store(schema.config()).await;
     let mut connection = connection().await;
     let mut tx = connection.begin().await.unwrap();
-    let draft = iobox_core::message::Draft::new("a", "b");
+    let draft = Draft::new("a", "b");
     let error = iobox_core::store::Enqueue::enqueue(store.as_ref(), &mut tx, &[draft])
         .await
         .unwrap_err();
@@ -147,7 +166,7 @@ async fn the_exported_script_makes_the_same_tables() {
     }
     let store = schema.store(schema.config().table_prefix("orders_")).await;
     store.verify().await.unwrap();
-    enqueue(&store, &[iobox_core::message::Draft::new("a", "b")]).await;
+    enqueue(&store, &[Draft::new("a", "b")]).await;
     let sql = format!("select count(*) from \"{}\".orders_message", schema.0);
     assert_eq!(number(&mut person, sql).await, 1);
 }

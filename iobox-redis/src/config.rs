@@ -225,7 +225,7 @@ fn check_timeout(name: &str, timeout: Duration) -> Result<()> {
 /// Reads the URL. What it holds is never shown, since it may be a password in the wrong place.
 fn connection_info(url: &str) -> Result<ConnectionInfo> {
     let form = "redis://[user][:password@]host[:port][/database]";
-    let Some((scheme, _)) = url.split_once("://") else {
+    let Some((scheme, rest)) = url.split_once("://") else {
         return Err(Error::invalid(format!(
             "the Redis URL has no scheme; write {form}"
         )));
@@ -241,11 +241,21 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
             "the Redis URL asks for TLS; switch on the feature tls of iobox",
         ));
     }
+    // What is special and not encoded would make a host and a port of user and password.
+    let encode = "percent-encode what is special in user and password";
+    if rest.contains('#') && !rest.ends_with("#insecure") {
+        return Err(Error::invalid(format!("the Redis URL has a #; {encode}")));
+    }
+    let behind = rest.find(['/', '?']).and_then(|at| rest.get(at..));
+    if !scheme.ends_with("unix") && behind.is_some_and(|behind| behind.contains('@')) {
+        return Err(Error::invalid(format!(
+            "the Redis URL has an @ behind its host; {encode}"
+        )));
+    }
     // The source is left out: it may quote the URL.
     let info = url.into_connection_info().map_err(|_| {
         Error::invalid(format!(
-            "the Redis URL cannot be read: check host, port and database; write {form}, and \
-             percent-encode what is special in user and password"
+            "the Redis URL cannot be read: check host, port and database; write {form}, and {encode}"
         ))
     })?;
     if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
@@ -253,12 +263,19 @@ fn connection_info(url: &str) -> Result<ConnectionInfo> {
             "the Redis URL ends in #insecure, which would take any certificate; remove it",
         ));
     }
-    if let ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } = info.addr()
-        && host.is_empty()
-    {
-        return Err(Error::invalid(format!(
-            "the Redis URL has no host; write {form}"
-        )));
+    if let ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } = info.addr() {
+        if host.is_empty() {
+            return Err(Error::invalid(format!(
+                "the Redis URL has no host; write {form}"
+            )));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        if !name.chars().all(legal) {
+            return Err(Error::invalid(
+                "the Redis URL has a host with a character outside of A-Z a-z 0-9 . - _",
+            ));
+        }
     }
     // RESP3, since only it tells when a connection has ended; nodelay, since batches end in part
     // of a packet; keepalive, since an idle connection that a firewall forgot would make the next
@@ -325,6 +342,14 @@ mod tests {
             ),
             (format!("redis://:{CANARY}@localhost/db"), "cannot be read"),
             (format!("redis://:{CANARY}@0.0.0.0"), "cannot be read"),
+            // What was to be a password would be taken for a port, and be in every error.
+            (format!("redis://me:1234#{CANARY}@localhost"), "has a #"),
+            (
+                format!("redis://me:1234?{CANARY}@localhost"),
+                "behind its host",
+            ),
+            (format!("redis://{CANARY}%c#x@localhost"), "has a #"),
+            (format!("redis://a;{CANARY}"), "a host with"),
             (
                 format!("redis://:{CANARY}@example.com"),
                 "plaintext to another machine",

@@ -168,6 +168,7 @@ mod tests {
     use std::collections::HashMap;
 
     use iobox_core::message::{Headers, MessageId, OrderingKey, Origin};
+    use iobox_testkit::hostile;
     use proptest::prelude::*;
 
     use super::*;
@@ -306,6 +307,23 @@ mod tests {
             twice.push((name.into(), b"secret".into()));
             let error = read(&twice).expect_err("twice").to_string();
             assert!(error.contains(&format!("field {name} is given twice")));
+        }
+    }
+
+    #[test]
+    fn a_mangled_entry_is_read_or_refused_without_its_content() {
+        let whole = message(Some("k s3cr3t"), &[("tenant", "s3cr3t"), ("b", "2")]);
+        let whole = fields(&wire("iobox:").add(&whole));
+        for at in 0..whole.len() {
+            for value in hostile::mangled(&whole[at].1, 7, 2_000) {
+                let mut entry = whole.clone();
+                entry[at].1 = value;
+                if let Err(error) = read(&entry) {
+                    for text in hostile::texts_of(&error) {
+                        assert!(hostile::is_plain(&text), "{text:?}");
+                    }
+                }
+            }
         }
     }
 

@@ -98,12 +98,12 @@ fn serve(mut conn: Connection, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// Runs `work`; a panic becomes an error that names its message.
+/// Runs `work`; a panic becomes an error that names its message, without what a terminal would obey.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         Error::internal(format!(
             "a closure panicked on a thread of the store: {}",
-            text(panic.as_ref())
+            text(panic.as_ref()).escape_debug()
         ))
     })
 }

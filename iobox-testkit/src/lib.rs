@@ -7,6 +7,7 @@
 )]
 
 pub mod broker;
+pub mod hostile;
 pub mod servers;
 pub mod source;
 pub mod suite;

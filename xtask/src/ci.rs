@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::cargo::{cargo, check};
-use crate::{sim, test, tidy};
+use crate::{deny, sim, test, tidy};
 
 /// How many schedules the simulator runs.
 const SEEDS: &str = "20000";
 
-/// Run every check: formatting, tidy, clippy, docs, a project that uses everything, the simulator, all
-/// tests.
+/// Run every check: formatting, tidy, clippy, docs, licences and sources (where `cargo xtask deny` has
+/// installed its program), a project that uses everything, the simulator, all tests.
 ///
 /// Stops at the first that fails.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -38,6 +38,10 @@ const STEPS: [Step; 7] = [
     Step {
         name: "docs",
         run: docs,
+    },
+    Step {
+        name: "deny",
+        run: deny::run_if_there,
     },
     Step {
         name: "downstream",

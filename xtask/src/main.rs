@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod containers;
+mod deny;
 mod images;
 mod leftovers;
 mod matrix;
@@ -37,6 +38,7 @@ enum Task {
     Sim(sim::Args),
     Bench(bench::Args),
     Images(images::Args),
+    Deny(deny::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::run(&args.args),
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
+        Task::Deny(args) => deny::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -52,7 +52,9 @@ impl Books {
         let (orders, stock) = (&self.orders, &self.stock);
         Ok(Totals {
             money: self
-                .number(format!("SELECT sum(balance)::bigint FROM {orders}.accounts"))
+                .number(format!(
+                    "SELECT sum(balance)::bigint FROM {orders}.accounts"
+                ))
                 .await?,
             goods: self
                 .number(format!("SELECT sum(goods)::bigint FROM {stock}.products"))
@@ -81,7 +83,10 @@ impl Books {
         let taken = self.of_orders(&sum("count"), "confirmed").await?;
         let (money, goods) = (self.before.money - now.money, self.before.goods - now.goods);
         ensure!(money == paid, "accounts paid {money}, confirmed is {paid}");
-        ensure!(goods == taken, "{goods} goods are gone, confirmed are {taken}");
+        ensure!(
+            goods == taken,
+            "{goods} goods are gone, confirmed are {taken}"
+        );
         Ok(Report {
             confirmed: self.of_orders("count(*)", "confirmed").await?,
             cancelled: self.of_orders("count(*)", "cancelled").await?,

@@ -88,7 +88,10 @@ async fn conduct(place: &Place) -> Result<()> {
         killed[0], killed[1]
     );
     println!("  confirmed  {:>5}", report.confirmed);
-    println!("  cancelled  {:>5}  (not enough in stock)", report.cancelled);
+    println!(
+        "  cancelled  {:>5}  (not enough in stock)",
+        report.cancelled
+    );
     println!("  ok  every order came to its end");
     println!("  ok  the goods balance: what was taken from stock is what was confirmed");
     println!("  ok  the money balances: what accounts paid is what was confirmed");

@@ -111,7 +111,11 @@ pub(crate) async fn serve(place: &Place) -> Result<()> {
          FROM {schema}.orders AS o WHERE o.id = $1 AND o.account = a.id"
     );
     let cancel = format!("UPDATE {schema}.orders SET state = 'cancelled' WHERE id = $1");
-    router.on_tx("stock.refused", "cancel-order", Change(vec![pay_back, cancel]));
+    router.on_tx(
+        "stock.refused",
+        "cancel-order",
+        Change(vec![pay_back, cancel]),
+    );
     service::run(place, "orders", "stock.>", store, router).await
 }
 

@@ -262,7 +262,7 @@ impl Admin for MemoryStore {
                 let settled = row.settled_at.or(any.then_some(row.enqueued_at))?;
                 Some((settled, row.partition, row.seq))
             })
-            .filter(|(settled, ..)| *settled + retention < now)
+            .filter(|(settled, ..)| settled.saturating_add(retention) < now)
             .collect();
         old.sort_unstable();
         old.truncate(limit);

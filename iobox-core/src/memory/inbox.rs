@@ -235,8 +235,8 @@ impl Receive for MemoryStore {
             .arrivals
             .iter()
             .filter(|(_, one)| match &one.unrouted {
-                Some(_) => one.at + unrouted < now,
-                None => one.at + horizon < now && handled(one),
+                Some(_) => one.at.saturating_add(unrouted) < now,
+                None => one.at.saturating_add(horizon) < now && handled(one),
             })
             .map(|(known, one)| (one.seq, known.clone()))
             .collect();
@@ -245,7 +245,7 @@ impl Receive for MemoryStore {
         for (_, known) in &old {
             room.arrivals.remove(known);
         }
-        room.marks.retain(|_, at| *at + horizon >= now);
+        room.marks.retain(|_, at| at.saturating_add(horizon) >= now);
         Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))
     }
 }

@@ -24,7 +24,7 @@ impl Table {
             request.instance,
             Member {
                 started,
-                expires: now + request.ttl,
+                expires: now.saturating_add(request.ttl),
                 in_flight: request.in_flight,
             },
         );

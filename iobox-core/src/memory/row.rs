@@ -125,7 +125,7 @@ impl Row {
             }
             Verdict::Retry { after, reason } => {
                 self.state = State::Retrying;
-                self.due_at = Some(now + *after);
+                self.due_at = Some(now.saturating_add(*after));
                 self.reason = Some(cut(reason));
             }
             Verdict::Unknown {
@@ -134,7 +134,7 @@ impl Row {
                 alone,
             } => {
                 self.state = State::Retrying;
-                self.due_at = Some(now + *after);
+                self.due_at = Some(now.saturating_add(*after));
                 self.reason = Some(cut(reason));
                 self.uncertain = true;
                 self.alone = *alone;

@@ -187,3 +187,72 @@ fn decoded<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, String> {
 fn text(error: iobox_core::Error) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{HeaderName, HeaderValue};
+    use iobox_testkit::hostile;
+
+    use super::*;
+
+    const REPLY: &str = "$JS.ACK.ORDERS.app~ORDERS~1~1.1.7.3.1700000000000000001.4";
+
+    fn decoder() -> Decoder {
+        let config = SourceConfig::builder("nats://localhost", "ORDERS", "billing").build();
+        Decoder::new(&config.expect("a configuration"), 1, Limits::default())
+    }
+
+    fn arrival(subject: &str, pairs: &[(&str, String)]) -> Arrival {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            // What the driver cannot hold it cannot have read.
+            let name = name.parse::<HeaderName>();
+            if let (Ok(name), Ok(value)) = (name, value.parse::<HeaderValue>()) {
+                headers.append(name, value);
+            }
+        }
+        let message = async_nats::Message {
+            subject: subject.into(),
+            reply: Some(REPLY.into()),
+            payload: "s3cr3t".into(),
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: 100,
+        };
+        Arrival::of(&message).expect("an arrival")
+    }
+
+    #[test]
+    fn a_mangled_entry_is_read_or_refused_without_its_content() {
+        let decoder = decoder();
+        let whole = [
+            ("Nats-Msg-Id", String::from("x")),
+            (wire::ID, format!("{}/order%201", Origin::FOREIGN)),
+            (wire::KEY, String::from("k%20s3cr3t")),
+            (wire::ENCODED, String::from("tenant")),
+            ("tenant", String::from("%20s3cr3t%20")),
+        ];
+        let now = SystemTime::UNIX_EPOCH;
+        assert!(
+            decoder
+                .decode(&arrival("iobox.orders", &whole), now)
+                .is_ok()
+        );
+        for at in 0..whole.len() {
+            for value in hostile::mangled(whole[at].1.as_bytes(), 7, 2_000) {
+                let mut headers = whole.clone();
+                headers[at].1 = String::from_utf8_lossy(&value).into_owned();
+                if let Err(text) = decoder.decode(&arrival("iobox.orders", &headers), now) {
+                    assert!(hostile::is_plain(&text), "{text:?}");
+                }
+            }
+        }
+        for subject in hostile::mangled(b"iobox.orders.created", 7, 2_000) {
+            let subject = String::from_utf8_lossy(&subject).into_owned();
+            if let Err(text) = decoder.decode(&arrival(&subject, &whole), now) {
+                assert!(hostile::is_plain(&text), "{text:?}");
+            }
+        }
+    }
+}

@@ -57,6 +57,7 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use iobox_core::ErrorKind;
+    use iobox_testkit::hostile;
 
     use super::*;
 
@@ -81,6 +82,18 @@ mod tests {
             let position = Position::new(text).expect("a position");
             let error = Mark::read(&position).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_mangled_position_is_read_or_refused() {
+        for text in hostile::mangled(b"1700000000123456789/42/1700000000123456789", 7, 5_000) {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            if let Ok(position) = Position::new(text)
+                && let Err(error) = Mark::read(&position)
+            {
+                assert!(hostile::is_plain(&error.to_string()), "{error}");
+            }
         }
     }
 

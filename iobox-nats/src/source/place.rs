@@ -83,4 +83,14 @@ mod tests {
             assert_eq!(Place::read(reply), None, "{reply}");
         }
     }
+
+    #[test]
+    fn a_mangled_reply_is_read_or_none() {
+        let reply = b"$JS.ACK.hub.ACCOUNT.ORDERS.app.1.7.3.1700000000000000001.4";
+        for text in iobox_testkit::hostile::mangled(reply, 7, 5_000) {
+            if let Some(place) = Place::read(&String::from_utf8_lossy(&text)) {
+                assert!(place.time() >= SystemTime::UNIX_EPOCH);
+            }
+        }
+    }
 }

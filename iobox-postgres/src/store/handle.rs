@@ -1,6 +1,6 @@
 //! The handle: the store's parts, and how it is opened.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use iobox_core::{
@@ -95,13 +95,15 @@ impl PostgresStore {
 
     /// Connects with a URL `postgres://user:password@host:port/database?sslmode=…`.
     ///
+    /// A parameter that the driver does not know is ignored, with a warning that does not show it.
+    /// (Options that are parsed by sqlx itself have written the name and value of such a parameter into
+    /// the log of the target `sqlx_postgres::options::parse` at WARN.)
+    ///
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid) for a URL that cannot be read (the error does not
     /// repeat it, since it may hold a password), and as for [`connect`](Self::connect).
     pub async fn connect_url(url: &str, config: Config) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| Error::invalid("the connection URL cannot be read"))?;
-        Self::connect(options, config).await
+        Self::connect(crate::url::read(url)?, config).await
     }
 
     /// Closes every connection. Calls that come later fail with

@@ -1,6 +1,7 @@
 //! What a caller of the SQL function gives, at and around every bound.
 
 use iobox_core::message::Draft;
+use iobox_testkit::hostile;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::Schema;
@@ -86,9 +87,11 @@ pub(crate) fn own_id(id: &str) -> Given {
     }
 }
 
-/// Values at and around every bound. Postgres text cannot hold the character 0 at all.
+/// Values at and around every bound, and the hostile ones. Postgres text cannot hold the character 0 at
+/// all.
 pub(crate) fn corpus() -> Vec<Given> {
-    let mut corpus = vec![Given::new()];
+    let mut corpus = hostile_ones();
+    corpus.push(Given::new());
     let long = |n: usize| "a".repeat(n);
     for text in [
         "a",
@@ -208,6 +211,35 @@ pub(crate) fn corpus() -> Vec<Given> {
     for size in [0, 256 * 1024, 256 * 1024 + 1] {
         corpus.push(Given {
             payload: vec![7; size],
+            ..Given::new()
+        });
+    }
+    corpus
+}
+
+/// Everything in the tables of the testkit, whatever core makes of it.
+fn hostile_ones() -> Vec<Given> {
+    let can_be_sent = |text: &str| !text.contains('\0');
+    let inputs = |entries: Vec<hostile::Entry>| {
+        let inputs = entries.into_iter().map(|entry| entry.input);
+        inputs.filter(|text| can_be_sent(text)).collect::<Vec<_>>()
+    };
+    let texts = inputs(hostile::texts());
+    let mut corpus: Vec<Given> = texts.iter().map(|text| key(text)).collect();
+    corpus.extend(texts.iter().map(|text| own_id(text)));
+    corpus.extend(inputs(hostile::topics()).iter().map(|text| topic(text)));
+    for entry in hostile::headers() {
+        let mut pairs = entry.input.iter();
+        if pairs.all(|(name, value)| can_be_sent(name) && can_be_sent(value)) {
+            corpus.push(Given {
+                headers: entry.input,
+                ..Given::new()
+            });
+        }
+    }
+    for payload in hostile::taken(hostile::payloads()) {
+        corpus.push(Given {
+            payload,
             ..Given::new()
         });
     }

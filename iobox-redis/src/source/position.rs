@@ -96,6 +96,8 @@ fn place(part: &str) -> Option<(String, Place)> {
 
 #[cfg(test)]
 mod tests {
+    use iobox_testkit::hostile;
+
     use super::*;
 
     fn places() -> Vec<(String, Place)> {
@@ -165,6 +167,19 @@ mod tests {
             let position = Position::new(text).expect("a position");
             let error = read(&position).expect_err(text).to_string();
             assert!(error.contains("another name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mangled_position_is_read_or_refused() {
+        let whole = written(&places(), &[]);
+        for text in hostile::mangled(whole.as_str().as_bytes(), 7, 5_000) {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            if let Ok(position) = Position::new(text)
+                && let Err(error) = read(&position)
+            {
+                assert!(hostile::is_plain(&error.to_string()), "{error}");
+            }
         }
     }
 }

@@ -5,20 +5,20 @@ use iobox_core::{
     queue::Queue,
     store::{Admin, Body, Filter, Page},
 };
-use iobox_testkit::suite::support::{Instance, done};
+use iobox_testkit::{
+    hostile,
+    suite::support::{Instance, done},
+};
 
 use super::fixture::{File, enqueue, migrated, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_prefix_that_is_allowed_works() {
-    let long = "x".repeat(48);
-    for prefix in [
-        "a", "_", "select", "table_", "order", "index_", "t1_", "temp", &long,
-    ] {
+    for prefix in hostile::taken(hostile::identifiers()) {
         let file = File::new();
-        let store = open(file.config().table_prefix(prefix));
-        store.migrate().await.expect(prefix);
-        store.verify().await.expect(prefix);
+        let store = open(file.config().table_prefix(&prefix));
+        store.migrate().await.expect(&prefix);
+        store.verify().await.expect(&prefix);
         enqueue(&store, vec![Draft::new("a", "1").key("k").id("i")]).await;
         let one = Instance::owner(&store).await;
         let row = one.one().await;

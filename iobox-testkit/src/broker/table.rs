@@ -47,6 +47,7 @@ macro_rules! __broker_table {
             text {
                 ids_of_any_script_arrive
                 keys_of_any_script_arrive
+                hostile_messages_arrive
                 no_key_arrives_as_none
                 the_longest_texts_arrive
                 every_legal_topic_arrives

@@ -8,6 +8,7 @@ use super::{
         ORIGIN, TOPIC, assert_holds, labelled, labels, message, other_origin, publish_all, topic,
     },
 };
+use crate::hostile;
 
 /// Text that is hard on parsers, quoting and case folding; all of it is legal in ids and keys.
 const HARD: [&str; 16] = [
@@ -47,6 +48,16 @@ pub async fn ids_of_any_script_arrive<H: Harness>() {
 pub async fn keys_of_any_script_arrive<H: Harness>() {
     let messages = HARD.map(|key| message(ORIGIN, key, TOPIC, Some(key), &[], "payload"));
     round_trip::<H>(&messages).await;
+}
+
+/// Whatever core takes arrives as it is: the hostile ids, keys, topics, headers and payloads.
+pub async fn hostile_messages_arrive<H: Harness>() {
+    let harness = H::fresh().await;
+    let messages = hostile::messages(ORIGIN);
+    for batch in messages.chunks(16) {
+        publish_all(harness.publisher().as_ref(), batch).await;
+    }
+    assert_holds(&harness, &messages).await;
 }
 
 /// A message without a key arrives without a key, not with an empty one or its id.

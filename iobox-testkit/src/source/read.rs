@@ -12,6 +12,7 @@ use super::{
         range, room, start,
     },
 };
+use crate::hostile;
 
 /// Messages come back as they were published: origin, id, topic, key, headers and payload.
 pub async fn a_message_comes_back_as_it_was_published<H: Harness>() {
@@ -54,6 +55,20 @@ pub async fn a_message_comes_back_as_it_was_published<H: Harness>() {
         ),
     ];
     harness.publish(&messages).await;
+    let mut reader = open(harness.source().as_ref(), None, 1).await;
+    let mut read = Read::default();
+    read.until(reader.as_mut(), messages.len()).await;
+    assert_eq!(read.by_topic::<H>(), by_topic::<H>(messages.iter()));
+    reader.close().await;
+}
+
+/// Whatever core takes comes back as it was: the hostile ids, keys, headers and payloads.
+pub async fn hostile_messages_come_back<H: Harness>() {
+    let harness = H::fresh().await;
+    let messages = hostile::messages_of(ORIGIN, TOPICS[0]);
+    for some in messages.chunks(16) {
+        harness.publish(some).await;
+    }
     let mut reader = open(harness.source().as_ref(), None, 1).await;
     let mut read = Read::default();
     read.until(reader.as_mut(), messages.len()).await;

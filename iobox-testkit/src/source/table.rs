@@ -9,6 +9,7 @@ macro_rules! __source_table {
             $($mode)*;
             read {
                 a_message_comes_back_as_it_was_published
+                hostile_messages_come_back
                 messages_come_in_the_order_of_the_stream
                 topics_keep_their_order
                 an_empty_stream_brings_an_empty_batch

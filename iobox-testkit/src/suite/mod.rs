@@ -98,6 +98,7 @@ pub mod fetch;
 pub mod halt;
 pub mod handover;
 mod harness;
+pub mod hostile;
 pub mod inbox;
 pub mod late;
 pub mod lease;

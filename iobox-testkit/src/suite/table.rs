@@ -249,6 +249,12 @@ macro_rules! __store_table {
                 ten_thousand_drafts_are_one_call
                 a_new_message_is_pending
             }
+            hostile {
+                hostile_drafts_come_back
+                keys_that_look_alike_stay_apart
+                hostile_drafts_are_refused
+                endless_times_are_survived
+            }
             duplicate {
                 a_second_message_with_an_id_is_a_duplicate
                 a_duplicate_within_a_call_is_reported

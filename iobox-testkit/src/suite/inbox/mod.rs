@@ -6,6 +6,7 @@
 //! [`rehearse`] and [`source`] run inboxes, the others call the store.
 
 pub mod handle;
+pub mod hostile;
 pub mod ingest;
 pub mod observe;
 pub mod receive;
@@ -35,6 +36,10 @@ macro_rules! inbox_suite {
                 ids_of_any_producer_are_known
                 a_message_with_rows_is_not_forgotten
                 the_content_of_a_message_comes_back
+            }
+            hostile {
+                hostile_deliveries_come_back
+                deliveries_of_odd_times_are_stored
             }
             subscribe {
                 a_message_that_nobody_wants_is_kept

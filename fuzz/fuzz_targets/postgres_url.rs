@@ -1,0 +1,5 @@
+//! Drives the target `postgres_url` with libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| iobox_hostile::targets::run("postgres_url", bytes));
