@@ -119,7 +119,7 @@ async fn drain(args: &Args, schema: &mut Schema, odd: Odd) -> Result<(f64, usize
     }
     let key = format!("'key-' || n % {}", args.keys);
     schema.generate(args.others, &key, PAYLOAD).await?;
-    schema.settle_down().await?;
+    schema.settle_down(&["message"]).await?;
     let store = schema.store().await?;
     let counter = Arc::new(Counter::new(args.others, odd));
     let took = run::relay(Arc::clone(&store), Arc::clone(&counter)).await?;

@@ -8,6 +8,7 @@
 
 mod broker;
 mod file;
+mod inbox;
 mod keys;
 mod latency;
 mod machine;
@@ -39,6 +40,7 @@ enum Bench {
     Memory(memory::Args),
     Latency(latency::Args),
     Keys(keys::Args),
+    Inbox(inbox::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
                     Bench::Memory(args) => memory::measure(&args).await,
                     Bench::Latency(args) => latency::measure(&args).await,
                     Bench::Keys(args) => keys::measure(&args).await,
+                    Bench::Inbox(args) => inbox::measure(&args).await,
                 }
             })
         });

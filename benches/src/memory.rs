@@ -36,7 +36,7 @@ async fn drain(args: &Args, mut schema: Schema) -> Result<()> {
     schema
         .generate(args.backlog, "'key-' || n % 1000", args.payload)
         .await?;
-    schema.settle_down().await?;
+    schema.settle_down(&["message"]).await?;
     let store = schema.store().await?;
     let before = machine::memory_kib("VmRSS")?;
     let peak_before = machine::memory_kib("VmHWM")?;

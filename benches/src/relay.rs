@@ -117,7 +117,7 @@ async fn postgres(args: &Args, mut schema: Schema) -> Result<f64> {
 pub(crate) async fn refill(schema: &mut Schema, args: &Args) -> Result<()> {
     schema.clear().await?;
     schema.enqueue(args.messages, args.keys(), PAYLOAD).await?;
-    schema.settle_down().await
+    schema.settle_down(&["message"]).await
 }
 
 pub(crate) async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {

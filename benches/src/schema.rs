@@ -99,7 +99,12 @@ impl Schema {
 
     /// The qualified name of the table of messages.
     pub(crate) fn messages(&self) -> String {
-        format!("{}.message", self.name)
+        self.table("message")
+    }
+
+    /// The qualified name of a table.
+    pub(crate) fn table(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 
     /// Version and settings of the server, for the table.
@@ -122,7 +127,8 @@ impl Schema {
         Ok(row.try_get(0)?)
     }
 
-    async fn run(&mut self, sql: String) -> Result<u64> {
+    /// Runs a statement and returns how many rows it changed.
+    pub(crate) async fn run(&mut self, sql: String) -> Result<u64> {
         let done = sqlx::query(AssertSqlSafe(sql))
             .execute(&mut self.connection)
             .await?;
@@ -192,11 +198,12 @@ impl Schema {
         Ok(())
     }
 
-    /// Brings the table into the state in which every contender starts: hint bits, statistics and
-    /// dirty pages are written.
-    pub(crate) async fn settle_down(&mut self) -> Result<()> {
-        let messages = self.messages();
-        self.run(format!("vacuum analyze {messages}")).await?;
+    /// Brings tables into the state in which every contender starts: hint bits, statistics and dirty
+    /// pages are written.
+    pub(crate) async fn settle_down(&mut self, tables: &[&str]) -> Result<()> {
+        let tables: Vec<_> = tables.iter().map(|table| self.table(table)).collect();
+        self.run(format!("vacuum analyze {}", tables.join(", ")))
+            .await?;
         if let Err(error) = self.run(String::from("checkpoint")).await {
             eprintln!("no checkpoint before the measurement: {error}");
         }
@@ -205,9 +212,16 @@ impl Schema {
 
     /// How many messages are in `state`.
     pub(crate) async fn count(&mut self, state: i16) -> Result<usize> {
-        let sql = format!("select count(*) from {} where state = $1", self.messages());
+        let messages = self.messages();
+        self.number(format!(
+            "select count(*) from {messages} where state = {state}"
+        ))
+        .await
+    }
+
+    /// The one number that a statement returns.
+    pub(crate) async fn number(&mut self, sql: String) -> Result<usize> {
         let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(state)
             .fetch_one(&mut self.connection)
             .await?;
         Ok(usize::try_from(row.try_get::<i64, _>(0)?)?)

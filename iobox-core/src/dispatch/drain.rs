@@ -53,8 +53,8 @@ impl Machine {
             .map(|drain| drain.deadline + LAST_CALL)
     }
 
-    /// Drops the rows of a partition that nothing is being done with. Marks are cleared, since those
-    /// rows were not executed.
+    /// Drops the rows of a partition that nothing is being done with. Marks are taken back, since
+    /// those rows were not executed.
     pub(super) fn drop_idle_rows(&mut self, partition: Partition, now: Time) {
         if self
             .solo

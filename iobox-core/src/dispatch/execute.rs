@@ -52,6 +52,7 @@ impl Machine {
             return None;
         }
         self.batches += 1;
+        let in_company = self.has(Bug::SuspectsInCompany);
         let mut slots = self.slots().min(self.settings.batch);
         let mut batch = Vec::new();
         // The partition after the one that was served last goes first.
@@ -76,10 +77,11 @@ impl Machine {
                     break;
                 };
                 slots -= 1;
-                let caution =
-                    work.cautious > 0 && work.rows.get(&seq).is_some_and(|held| !held.marked);
+                let held = work.rows.get(&seq);
+                let crash = u32::from(in_company && held.is_some_and(|held| held.suspect));
+                let caution = (work.cautious > 0 || crash > 0) && held.is_some_and(|h| !h.marked);
                 if caution {
-                    self.mark(partition, seq, 0, now);
+                    self.mark(partition, seq, crash, now);
                 } else {
                     batch.extend(self.start(partition, seq, now));
                 }

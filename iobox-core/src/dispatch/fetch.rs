@@ -257,6 +257,7 @@ impl Machine {
         let unfiltered = self.has(Bug::UnfilteredFetch);
         let advances = self.has(Bug::AdvancePastLateCommit);
         let ungated = self.has(Bug::NoKeyGate);
+        let in_company = self.has(Bug::SuspectsInCompany);
         let capacity = self.settings.capacity();
         let max_crashes = self.settings.max_crashes;
         let halts = self.settings.policy == super::DeadLetterPolicy::HaltKey;
@@ -309,6 +310,7 @@ impl Machine {
         let attempt = pending.attempt;
         let mut held = Held::new(pending, message, now);
         held.doubtful |= work.cautious > 0;
+        held.in_company = in_company;
         work.insert(seq, held, capacity);
         if ungated {
             work.reconsider(seq, true);

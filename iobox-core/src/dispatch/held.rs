@@ -44,6 +44,8 @@ pub(super) struct Held {
     pub(super) suspect: bool,
     /// The owner before may have executed it: a crash is an unknown outcome.
     pub(super) doubtful: bool,
+    /// It runs beside others although it is a suspect: a planted bug alone sets it.
+    pub(super) in_company: bool,
     /// It was marked under this epoch.
     pub(super) marked: bool,
     /// 1 when its attempt and crash were recorded before it ran, else 0.
@@ -70,6 +72,7 @@ impl Held {
             alone: pending.alone,
             suspect: pending.suspect,
             doubtful: pending.suspect,
+            in_company: false,
             marked: false,
             counted_ahead: 0,
             refused: 0,
@@ -95,6 +98,6 @@ impl Held {
 
     /// Whether it must run with nothing else in flight.
     pub(super) const fn needs_solo(&self) -> bool {
-        self.suspect || self.alone
+        self.suspect && !self.in_company || self.alone
     }
 }

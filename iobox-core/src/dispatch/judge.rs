@@ -42,7 +42,8 @@ impl Machine {
             return;
         };
         work.busy -= 1;
-        if solo && !matches!(outcome, Outcome::Unknown { .. }) {
+        let judged = matches!(outcome, Outcome::Unknown { .. }) && !self.has(Bug::TimeoutIsFailure);
+        if solo && !judged {
             self.end_solo(now);
         }
         match outcome {
@@ -57,6 +58,9 @@ impl Machine {
             Outcome::Unknown { reason } if self.has(Bug::TimeoutIsSuccess) => {
                 drop(reason);
                 self.succeeded(partition, seq, false, now);
+            }
+            Outcome::Unknown { reason } if self.has(Bug::TimeoutIsFailure) => {
+                self.failed(partition, seq, reason, None, now);
             }
             Outcome::Unknown { reason } if solo => {
                 if let Some(work) = self.works.get_mut(&partition) {
@@ -263,6 +267,10 @@ impl Machine {
     /// The message was definitely not sent: it waits in memory, no attempt counted. One that is
     /// refused again and again while others go through gives up its place.
     fn refused(&mut self, partition: Partition, seq: Seq, reason: String, now: Time) {
+        if self.has(Bug::BreakerBurnsAttempts) {
+            self.failed(partition, seq, reason, None, now);
+            return;
+        }
         let pause = Duration::from_millis(1_000).mul_f64(0.5 + self.random.f64());
         let open = self.breaker.is_open();
         let Some(held) = self

@@ -196,7 +196,9 @@ impl Machine {
         let Some((attempt, change)) = held.change.take() else {
             return;
         };
-        if let Change::Mark(Mark::Suspect { crashes }) = change {
+        if let Change::Mark(Mark::Suspect { crashes }) = change
+            && held.stage == Stage::Marking
+        {
             held.revision = held.revision.next();
             held.attempt = attempt;
             held.crashes = crashes;

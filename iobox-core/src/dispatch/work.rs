@@ -212,7 +212,7 @@ impl Work {
         }
     }
 
-    /// Drops a row that nothing is being done with. A mark is cleared first, since the row was not
+    /// Drops a row that nothing is being done with. A mark is taken back first, since the row was not
     /// executed.
     pub(super) fn let_go(&mut self, seq: Seq, now: Time) {
         let Some(held) = self.rows.get_mut(&seq) else {
@@ -224,8 +224,15 @@ impl Work {
         if held.marked {
             let attempt = held.attempt - held.counted_ahead;
             let crashes = held.crashes - held.counted_ahead;
+            // What a dead owner may have executed stays a suspect, or it would run beside others next
+            // time.
+            let mark = if held.suspect {
+                Mark::Suspect { crashes }
+            } else {
+                Mark::Clear { crashes }
+            };
             held.stage = Stage::Settling;
-            held.change = Some((attempt, Change::Mark(Mark::Clear { crashes })));
+            held.change = Some((attempt, Change::Mark(mark)));
             self.runnable.remove(&seq);
             self.solos.remove(&seq);
             self.enqueue(seq, now);

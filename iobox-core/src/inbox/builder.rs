@@ -127,6 +127,13 @@ impl<S: Receive> InboxBuilder<S> {
         self
     }
 
+    /// Plants a protocol bug.
+    #[cfg(iobox_bugs)]
+    pub fn plant(mut self, bug: crate::dispatch::Bug) -> Self {
+        self.settings.plant(bug);
+        self
+    }
+
     /// Checks every setting, the names and the patterns.
     ///
     /// # Errors

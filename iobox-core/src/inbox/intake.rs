@@ -8,6 +8,7 @@ use tokio::time::sleep_until;
 use super::{backlog::Backlog, feed::Reading};
 use crate::{
     Error, Result,
+    dispatch::Bug,
     driver::clock,
     inbox::{Delivery, Received, SourceName},
     source::{Batch, Order, Position, Reader, Room, Start},
@@ -87,10 +88,14 @@ impl<'a, S: Ingest> Intake<'a, S> {
                 continue;
             }
             backlog.add(batch.deliveries.len());
+            let early = self.reading.settings.has(Bug::AckBeforeCommit);
+            if early && let Err(error) = reader.ack().await {
+                return Why::Source(error);
+            }
             if let Err(why) = self.store(batch).await {
                 return why;
             }
-            if let Err(error) = reader.ack().await {
+            if !early && let Err(error) = reader.ack().await {
                 return Why::Source(error);
             }
         }

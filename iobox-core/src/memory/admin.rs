@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::{MemoryStore, row::Row, table::Table};
 use crate::{
     Error, Result,
+    dispatch::Bug,
     message::{MessageId, OrderingKey},
     partition::Partition,
     queue::Queue,
@@ -253,10 +254,14 @@ impl Admin for MemoryStore {
         let mut table = self.table();
         // Ids first, so that an id outlives its message until the next purge at least.
         table.forget_ids(now.saturating_sub(retention), limit);
+        let any = table.has(Bug::PurgesUnsettled);
         let mut old: Vec<_> = table
             .rows()
-            .filter(|row| matches!(row.state, State::Done | State::Discarded))
-            .filter_map(|row| Some((row.settled_at?, row.partition, row.seq)))
+            .filter(|row| any || matches!(row.state, State::Done | State::Discarded))
+            .filter_map(|row| {
+                let settled = row.settled_at.or(any.then_some(row.enqueued_at))?;
+                Some((settled, row.partition, row.seq))
+            })
             .filter(|(settled, ..)| settled.saturating_add(retention) < now)
             .collect();
         old.sort_unstable();

@@ -82,7 +82,7 @@ impl MemoryTx {
             queue.change(place, |row| row.settle(success, now));
         }
         drop(handled);
-        room.store(&self.store, self.deliveries, self.marks);
+        room.store(&self.store, self.deliveries, self.marks, None);
         Ok(())
     }
 

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use super::{MemoryStore, MemoryTx, row::Row};
 use crate::{
     Error, ErrorKind, Result,
+    dispatch::Bug,
     inbox::{Delivery, HandlerName, Received, SourceName, Subscription},
-    message::{Message, MessageId, Origin},
+    message::{Message, MessageId, Origin, Topic},
     partition::Partition,
     queue::Queue,
     source::Position,
@@ -47,7 +48,7 @@ pub(super) struct Mailroom {
 }
 
 impl Mailroom {
-    fn handlers_of(&self, message: &Message) -> Vec<HandlerName> {
+    pub(super) fn handlers_of(&self, message: &Message) -> Vec<HandlerName> {
         let all: Vec<_> = self.subscriptions.iter().cloned().collect();
         Subscription::handlers_of(&all, message.topic())
     }
@@ -67,12 +68,14 @@ impl Mailroom {
         deliveries.iter().any(known) || marks.iter().any(|mark| self.marks.contains_key(mark))
     }
 
-    /// Stores what a transaction received and marked.
+    /// Stores what a transaction received and marked. `routes` are those of before, where a planted
+    /// bug goes by them.
     pub(super) fn store(
         &mut self,
         store: &MemoryStore,
         deliveries: Vec<(SourceName, Delivery)>,
         marks: Vec<Mark>,
+        routes: Option<&BTreeMap<Topic, Vec<HandlerName>>>,
     ) {
         let now = store.now();
         for (source, delivery) in deliveries {
@@ -80,7 +83,10 @@ impl Mailroom {
             self.next_seq += 1;
             let seq = Seq(self.next_seq);
             let partition = store.shared.partitions.of_message(message);
-            let handlers = self.handlers_of(message);
+            let handlers = match routes {
+                Some(routes) => routes.get(message.topic()).cloned().unwrap_or_default(),
+                None => self.handlers_of(message),
+            };
             let unrouted = handlers.is_empty().then(|| message.clone());
             self.give(&handlers, &Row::new(partition, seq, message.clone(), now));
             let arrival = Arrival {
@@ -258,7 +264,16 @@ impl Transact for MemoryStore {
         if tx.success.is_some() {
             return Err(Error::invalid("the transaction holds a mark already"));
         }
-        let settled = queue.table().would_settle(success);
+        let mut table = queue.table();
+        let settled = table.would_settle(success);
+        if table.has(Bug::MarkOutsideTransaction) {
+            let (place, now) = ((success.partition, success.seq), queue.now());
+            if settled == Settled::Applied {
+                table.change(place, |row| row.settle(success, now));
+            }
+            return Ok(settled);
+        }
+        drop(table);
         if settled == Settled::Applied {
             tx.success = Some((queue.clone(), success.clone()));
         }

@@ -1,17 +1,47 @@
 //! Ingesting into the in-memory store.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use async_trait::async_trait;
+use tokio::time::sleep_until;
 
 use super::MemoryStore;
 use crate::{
     Result,
-    inbox::SourceName,
-    message::Limits,
+    dispatch::Bug,
+    driver::clock,
+    inbox::{Delivery, HandlerName, SourceName},
+    message::{Limits, Topic},
     partition::{Partition, Partitions},
     queue::Queue,
     source::Position,
     store::{Ingest, IngestRequest, Ingested, Receive},
 };
+
+/// How long a transaction stays open that a planted bug leaves unlocked.
+const OPEN: Duration = Duration::from_millis(20);
+
+impl MemoryStore {
+    /// The handlers of each topic as they are before the transaction of a batch is over, where a bug
+    /// is planted: a subscription may come in between.
+    async fn read_routes_early(
+        &self,
+        request: &IngestRequest,
+    ) -> Option<BTreeMap<Topic, Vec<HandlerName>>> {
+        if !self.table().has(Bug::UnlockedSubscription) {
+            return None;
+        }
+        let routes = {
+            let room = self.mailroom();
+            let messages = request.deliveries.iter().map(Delivery::message);
+            messages
+                .map(|message| (message.topic().clone(), room.handlers_of(message)))
+                .collect()
+        };
+        sleep_until(clock() + OPEN).await;
+        Some(routes)
+    }
+}
 
 #[async_trait]
 impl Ingest for MemoryStore {
@@ -35,10 +65,12 @@ impl Ingest for MemoryStore {
         let received = self
             .receive_in(&mut tx, source, &request.deliveries)
             .await?;
+        let routes = self.read_routes_early(request).await;
         let mut room = self.mailroom();
         // The mailroom before the table, and both until everything is stored.
         let table = queue.table();
-        if !table.is_current(Partition::new(0), request.epoch) {
+        let fenced = !table.has(Bug::UnfencedIngest);
+        if fenced && !table.is_current(Partition::new(0), request.epoch) {
             return Ok(Ingested::LeaseLost);
         }
         let stands = room.positions.get(source);
@@ -51,7 +83,12 @@ impl Ingest for MemoryStore {
         if room.collides(&tx.deliveries, &[]) {
             return Err(super::enqueue::collided());
         }
-        room.store(self, std::mem::take(&mut tx.deliveries), Vec::new());
+        room.store(
+            self,
+            std::mem::take(&mut tx.deliveries),
+            Vec::new(),
+            routes.as_ref(),
+        );
         room.positions.insert(source.clone(), request.to.clone());
         drop(table);
         Ok(Ingested::Stored(received))

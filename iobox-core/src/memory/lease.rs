@@ -17,6 +17,9 @@ impl Table {
             (None, true) => now,
             (None, false) => return Renewed::Gone,
         };
+        if known.is_some() && self.has(Bug::RenewalIgnored) {
+            return Renewed::Alive;
+        }
         self.members.insert(
             request.instance,
             Member {
@@ -33,7 +36,10 @@ impl Table {
         if !self.members.get(&request.instance).is_some_and(alive) {
             return Acquired::Gone;
         }
-        self.members.retain(|_, member| alive(member));
+        let now = now + self.skew_of(request);
+        let alive = |member: &Member| member.expires > now;
+        self.members
+            .retain(|id, member| *id == request.instance || alive(member));
         let mut ranked: Vec<_> = self
             .members
             .iter()
@@ -47,6 +53,7 @@ impl Table {
         let partitions = self.slots.len();
         let share = partitions / ranked.len() + usize::from(rank < partitions % ranked.len());
         let reclaims = !self.has(Bug::LeaseNeverReclaimed);
+        let raise = i64::from(!self.has(Bug::TakeoverKeepsEpoch));
         let mut granted = Vec::new();
         let lost = |slot: &Slot, partition: &Partition| {
             slot.owner == Some(request.instance)
@@ -65,7 +72,7 @@ impl Table {
                 let abandoned = slot.abandoned || slot.owner.is_some();
                 slot.abandoned = abandoned;
                 slot.owner = Some(request.instance);
-                slot.epoch = Epoch(slot.epoch.0 + 1);
+                slot.epoch = Epoch(slot.epoch.0 + raise);
                 granted.push(Grant {
                     partition: *partition,
                     epoch: slot.epoch,
@@ -77,6 +84,15 @@ impl Table {
             share: u16::try_from(share).unwrap_or(u16::MAX),
             granted,
         }
+    }
+
+    /// How far the clock of the taker is off, where a planted bug judges by it: up to a minute.
+    fn skew_of(&self, request: &AcquireRequest) -> Duration {
+        if !self.has(Bug::OwnClock) {
+            return Duration::ZERO;
+        }
+        let drawn = request.instance.as_uuid().as_bytes()[0];
+        Duration::from_millis(u64::from(drawn) * 235)
     }
 
     pub(super) fn give_back(&mut self, request: &ReleaseRequest) {

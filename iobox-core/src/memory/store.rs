@@ -12,12 +12,13 @@ use uuid::Uuid;
 use super::{MemoryClock, inbox::Mailroom, table::Table};
 use crate::{
     Error, Result,
+    dispatch::Bug,
     message::{IdSource, Limits, MessageId, Origin, RandomIds},
     partition::{Partition, Partitions},
     queue::Queue,
     store::{
         AcquireRequest, Acquired, Epoch, FetchRequest, Fetched, ReleaseRequest, RenewRequest,
-        Renewed, Settled, Settlement, Signal, Store, StoreInfo, WakeUp,
+        Renewed, Settled, Settlement, Signal, State, Store, StoreInfo, WakeUp,
     },
 };
 
@@ -69,6 +70,12 @@ impl MemoryStore {
     /// The store of another queue, with the same clock, origin and limits.
     pub(super) fn another(&self, queue: Queue, partitions: Partitions) -> Self {
         let shared = &self.shared;
+        #[cfg_attr(not(iobox_bugs), allow(unused_mut, reason = "the twin plants a bug"))]
+        let mut table = Table::new(partitions);
+        #[cfg(iobox_bugs)]
+        {
+            table.bug = self.table().bug;
+        }
         Self {
             shared: Arc::new(Shared {
                 origin: shared.origin,
@@ -79,7 +86,7 @@ impl MemoryStore {
                 signal: Signal::new(),
                 mailroom: Mutex::default(),
                 queue,
-                table: Mutex::new(Table::new(partitions)),
+                table: Mutex::new(table),
             }),
         }
     }
@@ -97,7 +104,7 @@ impl MemoryStore {
 
     /// Plants a protocol bug of the store.
     #[cfg(iobox_bugs)]
-    pub fn plant(&self, bug: crate::dispatch::Bug) {
+    pub fn plant(&self, bug: Bug) {
         self.table().bug = Some(bug);
     }
 
@@ -172,6 +179,7 @@ impl Store for MemoryStore {
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
         let now = self.now();
         let mut table = self.table();
+        let twice = table.has(Bug::SettledTwice);
         let held: Vec<bool> = settlements
             .iter()
             .map(|s| table.is_current(s.partition, s.epoch))
@@ -188,7 +196,12 @@ impl Store for MemoryStore {
                     return Ok(Settled::Superseded);
                 }
                 table
-                    .change(place, |row| row.settle(settlement, now))
+                    .change(place, |row| {
+                        if twice {
+                            (row.revision, row.state) = (settlement.revision, State::Pending);
+                        }
+                        row.settle(settlement, now)
+                    })
                     .ok_or_else(|| Error::internal("a row vanished under the lock"))
             })
             .collect()

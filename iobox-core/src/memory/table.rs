@@ -25,6 +25,14 @@ const ASIDE_MAX: usize = 1_024;
 
 type Place = (Partition, Seq);
 
+/// What a fetch takes.
+struct Taking<'a> {
+    /// So many bytes so far.
+    bytes: &'a mut usize,
+    /// Rows that a planted bug lets through although they are blocked.
+    free: &'a BTreeSet<Place>,
+}
+
 /// Who owns a partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
@@ -220,13 +228,21 @@ impl Table {
     pub(super) fn fetch(&mut self, request: &FetchRequest, now: Duration) -> Fetched {
         let mut fetched = Fetched::default();
         let mut bytes = 0_usize;
+        let mut free = BTreeSet::new();
         for part in &request.partitions {
             if self.is_current(part.partition, part.epoch) {
-                self.release(part, &mut fetched);
+                free.extend(self.release(part, &mut fetched));
             }
         }
+        if !self.has(Bug::FollowersReleasedEarly) {
+            free.clear();
+        }
         for part in &request.partitions {
-            let in_the_way = self.scan(part, request, now, &mut bytes, &mut fetched);
+            let mut taking = Taking {
+                bytes: &mut bytes,
+                free: &free,
+            };
+            let in_the_way = self.scan(part, request, now, &mut taking, &mut fetched);
             if !in_the_way.is_empty() && self.is_current(part.partition, part.epoch) {
                 self.set_aside(part, &in_the_way, now, &mut fetched);
             }
@@ -250,7 +266,7 @@ impl Table {
         part: &FetchPartition,
         request: &FetchRequest,
         now: Duration,
-        bytes: &mut usize,
+        taking: &mut Taking<'_>,
         fetched: &mut Fetched,
     ) -> BTreeSet<OrderingKey> {
         let (mut blocked, mut full) = (BTreeSet::new(), BTreeSet::new());
@@ -262,16 +278,17 @@ impl Table {
                 more = true;
                 break;
             }
-            if self.is_blocked(row) {
+            if self.is_blocked(row) && !taking.free.contains(&(row.partition, row.seq)) {
                 blocked.extend(key.cloned());
             } else if key.is_some_and(|key| part.full.contains(key)) {
                 crowd += 1;
                 full.extend(key.cloned());
             } else if taken < limit
-                && (*bytes + row.message.size() <= request.bytes || fetched.pending.is_empty())
+                && (*taking.bytes + row.message.size() <= request.bytes
+                    || fetched.pending.is_empty())
             {
                 taken += 1;
-                *bytes += row.message.size();
+                *taking.bytes += row.message.size();
                 fetched.pending.push(row.pending(now));
             } else {
                 more = true;
@@ -323,20 +340,19 @@ impl Table {
         }
     }
 
-    /// Makes waiting rows pending that have nothing in front of them.
-    fn release(&mut self, part: &FetchPartition, fetched: &mut Fetched) {
+    /// Makes waiting rows pending that have nothing in front of them, and returns which.
+    fn release(&mut self, part: &FetchPartition, fetched: &mut Fetched) -> Vec<Place> {
+        let early = self.has(Bug::FollowersReleasedEarly);
         let mut keys = part.release.clone();
+        let mut released = Vec::new();
         if part.sweep {
             let swept = self
                 .blockers
                 .range((part.partition, OrderingKey::stored(""))..)
                 .take_while(|((partition, _), _)| *partition == part.partition)
                 .filter(|((partition, _), seqs)| {
-                    seqs.first().is_some_and(|first| {
-                        self.rows
-                            .get(&(*partition, *first))
-                            .is_some_and(|row| row.state == State::Waiting)
-                    })
+                    let mut seqs = seqs.iter().take(if early { usize::MAX } else { 1 });
+                    seqs.any(|seq| self.is_waiting((*partition, *seq)))
                 })
                 .map(|((_, key), _)| key.clone())
                 .take(SWEEP_MAX);
@@ -350,19 +366,23 @@ impl Table {
                 .flatten()
                 .take(RELEASE_MAX)
                 .copied()
-                .take_while(|seq| {
-                    self.rows
-                        .get(&(part.partition, *seq))
-                        .is_some_and(|row| row.state == State::Waiting)
-                })
+                .skip_while(|seq| early && !self.is_waiting((part.partition, *seq)))
+                .take_while(|seq| self.is_waiting((part.partition, *seq)))
                 .collect();
             if waiting.is_empty() {
                 continue;
             }
             for seq in waiting {
                 self.change((part.partition, seq), |row| row.state = State::Pending);
+                released.push((part.partition, seq));
             }
             fetched.released.push((part.partition, key));
         }
+        released
+    }
+
+    fn is_waiting(&self, place: Place) -> bool {
+        let row = self.rows.get(&place);
+        row.is_some_and(|row| row.state == State::Waiting)
     }
 }

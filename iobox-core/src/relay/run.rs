@@ -85,7 +85,7 @@ impl Relay {
         loop {
             match self.parts.store.open(queue).await {
                 Ok(_) => break,
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, "the store cannot be reached; trying again");
                     self.turn();
                     let again = self.turns.borrow().at + RETRY;

@@ -253,3 +253,23 @@ fn messages_that_fail_on_and_on_do_not_use_up_the_caution() {
         assert!(rig.store.row(&id).suspect, "{id} is not marked");
     }
 }
+
+#[test]
+fn a_suspect_that_a_drain_keeps_from_running_stays_one() {
+    let mut store = of(1, |_| "k".into());
+    store.row_mut("m0").suspect = true;
+    store.row_mut("m0").crashes = 1;
+    let mut rig = Rig::new(settings(), store);
+    rig.hold.insert(Kind::Settle);
+    rig.run(ms(10));
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.let_go(Kind::Settle);
+    rig.run(ms(1_000));
+    assert_eq!(marks(&rig).len(), 2, "the mark of its run, and the old one");
+    assert!(rig.ran.is_empty());
+    let row = rig.store.row("m0");
+    assert_eq!((row.attempt, row.crashes, row.suspect), (0, 1, true));
+    let now = rig.time();
+    assert!(rig.machine.is_drained(now));
+}

@@ -13,13 +13,13 @@ use iobox_core::{
     message::Message,
     publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
 };
-use tokio::{sync::mpsc, task::JoinSet, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
-    gate::Chaos,
-    history::{Event, History, Process, Reply},
-    pause::Stopped,
+    history::{Event, History, Lane, Process, Reply},
+    life::Life,
     plan::Script,
+    point::Point,
 };
 
 /// What each message does to the broker.
@@ -29,55 +29,52 @@ pub(crate) type Scripts = Arc<Mutex<BTreeMap<String, Script>>>;
 #[derive(Debug, Clone)]
 pub(crate) struct GatedPublisher {
     pub(crate) inner: MemoryBroker,
-    pub(crate) process: Process,
-    pub(crate) chaos: Arc<Chaos>,
+    pub(crate) life: Life,
     pub(crate) history: History,
-    pub(crate) stopped: Stopped,
     pub(crate) scripts: Scripts,
-    /// Where a message that kills its process says so.
-    pub(crate) kills: mpsc::Sender<Process>,
-    /// Copies on the way, which arrive although their sender is dead.
-    pub(crate) wire: Arc<Mutex<JoinSet<()>>>,
 }
 
 type Outcome = Result<Receipt, PublishError>;
 
-impl GatedPublisher {
-    /// The broker takes a message.
-    async fn take(&self, message: &Message) -> Receipt {
-        let result = Arc::new(Mutex::new(Receipt::new()));
-        let sink = Arc::clone(&result);
-        let mut outcomes = Outcomes::new(1, move |_, outcome| {
-            *sink.lock().expect("no panic holds the lock") =
-                outcome.expect("the broker is never full");
+/// The broker takes a message.
+pub(crate) async fn take(broker: &MemoryBroker, history: &History, message: &Message) -> Receipt {
+    let result = Arc::new(Mutex::new(Receipt::new()));
+    let sink = Arc::clone(&result);
+    let mut outcomes = Outcomes::new(1, move |_, outcome| {
+        *sink.lock().expect("no panic holds the lock") = outcome.expect("the broker is never full");
+    });
+    broker
+        .publish(std::slice::from_ref(message), &mut outcomes)
+        .await;
+    let receipt = *result.lock().expect("no panic holds the lock");
+    let (id, new) = (message.id().to_string(), !receipt.duplicate);
+    if new {
+        history.of(Lane::Ingest).add(Event::Logged {
+            id: id.clone(),
+            key: message.key().map(|key| key.as_str().to_owned()),
+            topic: message.topic().to_string(),
         });
-        self.inner
-            .publish(std::slice::from_ref(message), &mut outcomes)
-            .await;
-        let receipt = *result.lock().expect("no panic holds the lock");
-        self.history.add(Event::Accepted {
-            id: message.id().to_string(),
-            new: !receipt.duplicate,
-        });
-        receipt
     }
+    history.add(Event::Accepted { id, new });
+    receipt
+}
 
+impl GatedPublisher {
     /// A copy arrives some time later, whatever becomes of its sender.
     fn take_later(&self, message: &Message) {
-        let delay = self.chaos.delay(self.chaos.longest * 2);
-        let (broker, message) = (self.clone(), message.clone());
-        self.wire
-            .lock()
-            .expect("no panic holds the lock")
-            .spawn(async move {
-                sleep(delay).await;
-                broker.take(&message).await;
-            });
+        let chaos = &self.life.chaos;
+        let delay = chaos.delay(chaos.longest * 2);
+        let (broker, history) = (self.inner.clone(), self.history.clone());
+        let message = message.clone();
+        chaos.later(delay, async move {
+            take(&broker, &history, &message).await;
+        });
     }
 
     async fn publish_one(&self, message: &Message) -> Option<Outcome> {
         let id = message.id().to_string();
-        let rates = &self.chaos.rates;
+        let (life, chaos) = (&self.life, &self.life.chaos);
+        let rates = &chaos.rates;
         let script = self
             .scripts
             .lock()
@@ -85,14 +82,14 @@ impl GatedPublisher {
             .get(&id)
             .copied();
         let unknown = |why: &str| Some(Err(PublishError::Unknown(why.to_owned())));
-        let fault = |what| self.history.add(Event::Fault { what });
-        if self.chaos.broker_down.load(Ordering::Relaxed) {
+        let fault = |what| life.fault(what);
+        if chaos.broker_down.load(Ordering::Relaxed) {
             fault("broker down");
             return Some(Err(PublishError::Unavailable(
                 "simulated: broker down".into(),
             )));
         }
-        match script.filter(|_| !self.chaos.healed()) {
+        match script.filter(|_| !chaos.healed()) {
             Some(Script::Poison) => {
                 return Some(Err(PublishError::Permanent("simulated: poison".into())));
             }
@@ -102,29 +99,28 @@ impl GatedPublisher {
             Some(Script::Breaker) => return unknown("simulated: it breaks the connection"),
             Some(Script::Killer) => {
                 fault("killer");
-                // Full means that the kill is under way already.
-                let _ = self.kills.try_send(self.process);
-                std::future::pending::<()>().await;
+                life.end().await;
             }
             Some(Script::Plain | Script::Corrupt) | None => {}
         }
-        if self.chaos.strikes(rates.transient) {
+        if chaos.strikes(rates.transient) {
             fault("transient");
             return Some(Err(PublishError::Transient("simulated: busy".into())));
         }
-        if self.chaos.strikes(rates.not_taken) {
+        if chaos.strikes(rates.not_taken) {
             fault("not taken, unknown");
             return unknown("simulated: lost on the way");
         }
-        if self.chaos.strikes(rates.late_copy) {
+        if chaos.strikes(rates.late_copy) {
             fault("late copy");
             self.take_later(message);
             return unknown("simulated: a copy is on the way");
         }
-        let receipt = self.take(message).await;
-        if self.chaos.strikes(rates.ack_lost) {
+        let receipt = take(&self.inner, &self.history, message).await;
+        life.point(Point::Taken).await;
+        if chaos.strikes(rates.ack_lost) {
             fault("ack lost");
-            let silent = self.chaos.strikes(0.5);
+            let silent = chaos.strikes(0.5);
             return if silent {
                 None
             } else {
@@ -136,7 +132,7 @@ impl GatedPublisher {
 
     fn note(&self, message: &Message, outcome: &Outcome) {
         self.history.add(Event::Outcome {
-            process: self.process,
+            process: self.life.process,
             id: message.id().to_string(),
             outcome: match outcome {
                 Ok(_) => Reply::Ok,
@@ -170,16 +166,17 @@ impl Drop for Open {
 #[async_trait]
 impl Publisher for GatedPublisher {
     async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
-        self.stopped.passed().await;
+        let (life, chaos) = (&self.life, &self.life.chaos);
+        life.passed().await;
         for message in batch {
             self.history.add(Event::Sent {
-                process: self.process,
+                process: life.process,
                 id: message.id().to_string(),
                 key: message.key().map(|key| key.as_str().to_owned()),
             });
         }
         let mut open = Open {
-            process: self.process,
+            process: life.process,
             history: self.history.clone(),
             ids: batch
                 .iter()
@@ -188,27 +185,29 @@ impl Publisher for GatedPublisher {
         };
         for (index, message) in batch.iter().enumerate() {
             sleep(Duration::from_micros(500)).await;
-            if self.chaos.strikes(self.chaos.rates.slow_publish) {
-                self.history.add(Event::Fault {
-                    what: "slow publish",
-                });
-                sleep(self.chaos.delay(self.chaos.longest / 4)).await;
+            if chaos.strikes(chaos.rates.slow_publish) {
+                life.fault("slow publish");
+                sleep(chaos.delay(chaos.longest / 4)).await;
             }
-            self.stopped.passed().await;
+            if index > 0 {
+                life.point(Point::MidBatch).await;
+            }
+            life.passed().await;
             let outcome = self.publish_one(message).await;
-            self.stopped.passed().await;
+            life.passed().await;
             if let Some(outcome) = outcome {
                 self.note(message, &outcome);
                 open.ids[index] = None;
                 outcomes.report(index, outcome);
+                life.point(Point::Acked).await;
             }
         }
     }
 
     async fn probe(&self) -> iobox_core::Result<Durability> {
-        self.stopped.passed().await;
+        self.life.passed().await;
         sleep(Duration::from_millis(1)).await;
-        if self.chaos.broker_down.load(Ordering::Relaxed) {
+        if self.life.chaos.broker_down.load(Ordering::Relaxed) {
             return Err(Error::unavailable("simulated: broker down"));
         }
         Ok(Durability::Volatile)

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use iobox_core::dispatch::Bug;
 
-use crate::{check::check, known::Violation, world};
+use crate::{
+    check::{Violation, check},
+    world,
+};
 
 /// What became of the hunt for one bug.
 pub(crate) struct Hunt {
@@ -18,7 +21,7 @@ pub(crate) fn hunt(bug: Bug, first: u64, most: u64, tick: &(dyn Fn() + Sync)) ->
     let next = AtomicU64::new(0);
     let failing = AtomicU64::new(u64::MAX);
     std::thread::scope(|scope| {
-        for _ in 0..crate::cli::threads() {
+        for _ in 0..crate::campaign::threads() {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);

@@ -2,25 +2,26 @@
 
 use std::{
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
+use iobox_core::dispatch::Bug;
 
 use crate::{
-    bugs,
-    check::check,
-    history::{self, Entry, Event, Reply, Result as SettleResult},
-    report::{Sums, print_hunts, print_sums},
+    bugs, campaign,
+    campaign::Sums,
+    check::{Violation, check},
+    cover,
+    handler::Simulated,
+    report,
+    seeds::{self, Kept},
+    shrink::shrink,
     world,
 };
 
-/// Simulates the relay under faults, and hunts planted bugs.
+/// Simulates relays and inboxes under faults, and hunts planted bugs.
 #[derive(Debug, Parser)]
 #[command(name = "sim")]
 struct Args {
@@ -39,157 +40,166 @@ struct Args {
     /// Prints the history of every seed.
     #[arg(long)]
     history: bool,
-}
-
-/// How many seeds run side by side.
-pub(crate) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    /// Keeps failing seeds, shrunken, in tests/seeds: those of planted bugs and any other.
+    #[arg(long)]
+    keep: bool,
+    /// Replays the kept seed of this name, and prints its history.
+    #[arg(long)]
+    kept: Option<String>,
 }
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    let bug = match args.bug.as_deref().map(find_bug).transpose() {
-        Ok(bug) => bug,
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload().is::<Simulated>() {
+            print(panic);
+        }
+    }));
+    let fine = match &args.kept {
+        Some(name) => replay_kept(name),
+        None => simulate(&args),
+    };
+    match fine {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("{message}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
+    }
+}
+
+fn simulate(args: &Args) -> Result<bool, String> {
+    let bug = args.bug.as_deref().map(seeds::find_bug).transpose()?;
+    let mut fine = args.seeds < 100 || bug.is_some() || kept_hold()?;
     let started = Instant::now();
-    let sums = campaign(&args, bug);
-    print_sums(&sums, started.elapsed());
-    let mut failed = !sums.failures.is_empty();
+    let sums = campaign::run(args.seed, args.seeds, bug, args.history);
+    report::print_sums(&sums, started.elapsed());
+    fine &= sums.failures.is_empty();
+    explain(args, bug, &sums)?;
     if args.seeds >= 100 && sums.rich * 2 < sums.seeds {
         println!(
             "fewer than half of the seeds have enough of everything: the generator is too tame"
         );
-        failed = true;
+        fine = false;
     }
-    if args.seeds >= 100 {
-        failed |= !replays(args.seed, 100);
+    if args.seeds >= 100 && bug.is_none() {
+        fine &= report::print_cover(&sums, cover::is_due(args.seeds));
+        fine &= campaign::replays(args.seed, 200);
     }
     if !args.no_bugs && bug.is_none() && cfg!(iobox_bugs) && args.seeds >= 100 {
-        let hunts = hunt_all(&args);
-        print_hunts(&hunts);
-        failed |= hunts.iter().any(|hunt| hunt.found.is_none());
-    }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
-}
-
-fn find_bug(name: &str) -> Result<iobox_core::dispatch::Bug, String> {
-    let all = iobox_core::dispatch::Bug::ALL;
-    all.into_iter()
-        .find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name))
-        .ok_or_else(|| format!("there is no bug {name:?}; there are {all:?}"))
-}
-
-fn bar(length: u64, what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:24} {wide_bar} {pos}/{len} {per_sec} {eta}");
-    let bar = ProgressBar::new(length).with_message(what.to_owned());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-fn campaign(args: &Args, bug: Option<iobox_core::dispatch::Bug>) -> Sums {
-    let next = AtomicU64::new(0);
-    let sums = Mutex::new(Sums::default());
-    let bar = bar(args.seeds, "simulating");
-    std::thread::scope(|scope| {
-        for _ in 0..threads() {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= args.seeds {
-                        return;
-                    }
-                    let seed = args.seed.wrapping_add(n);
-                    let run = world::run(seed, bug);
-                    let verdict = check(&run.plan, &run.entries);
-                    bar.inc(1);
-                    let mut sums = sums.lock().expect("no panic holds the lock");
-                    if args.history {
-                        print_history(&run.plan, &run.entries);
-                    }
-                    sums.seeds += 1;
-                    sums.rich += u64::from(run.plan.is_rich(run.faults));
-                    sums.faults += u64::try_from(run.faults).unwrap_or(0);
-                    count(&mut sums, &run.entries);
-                    if let Err(violation) = verdict {
-                        sums.failures.push((seed, violation));
-                    }
-                }
-            });
+        let hunts = hunt_all(args);
+        report::print_hunts(&hunts);
+        fine &= hunts.iter().all(|hunt| hunt.found.is_some());
+        if args.keep {
+            keep_hunts(&hunts)?;
         }
-    });
-    bar.finish_and_clear();
-    let mut sums = sums.into_inner().expect("no panic holds the lock");
-    sums.failures.sort_by_key(|(seed, _)| *seed);
-    sums
+    }
+    Ok(fine)
 }
 
-fn count(sums: &mut Sums, entries: &[Entry]) {
-    sums.events += u64::try_from(entries.len()).unwrap_or(0);
-    for entry in entries {
-        match &entry.event {
-            Event::Crashed { .. } => sums.crashes += 1,
-            Event::Paused { .. } => sums.pauses += 1,
-            Event::DrainAsked { .. } => sums.drains += 1,
-            Event::Settled {
-                result: SettleResult::LeaseLost,
-                ..
-            } => sums.lease_lost += 1,
-            Event::Settled {
-                kind: history::Kind::Dead { .. },
-                ..
-            } => sums.dead += 1,
-            Event::Outcome {
-                outcome: Reply::Unknown,
-                ..
+/// Shrinks the first failures, and says how to see them.
+fn explain(args: &Args, bug: Option<Bug>, sums: &Sums) -> Result<(), String> {
+    for (seed, violation) in sums.failures.iter().take(3) {
+        let (trim, left) = shrink(*seed, bug, violation);
+        println!("seed {seed}, shrunken: {}: {}", left.invariant, left.detail);
+        println!("    it needs {trim:?}");
+        if args.keep {
+            let kept = Kept {
+                name: format!("seed-{seed}"),
+                seed: *seed,
+                bug,
+                trim,
+            };
+            keep(&kept, &left)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep(kept: &Kept, violation: &Violation) -> Result<(), String> {
+    let name = &kept.name;
+    kept.keep(violation)
+        .map_err(|error| format!("tests/seeds/{name}.seed: {error}"))?;
+    println!("    kept; see it with: cargo xtask sim --kept {name}");
+    Ok(())
+}
+
+fn keep_hunts(hunts: &[bugs::Hunt]) -> Result<(), String> {
+    let left = Mutex::new(hunts.iter());
+    let next = || left.lock().expect("no panic holds the lock").next();
+    let one_after_the_other = || {
+        while let Some(hunt) = next() {
+            if let Some((seed, _, violation)) = &hunt.found {
+                let (trim, left) = shrink(*seed, Some(hunt.bug), violation);
+                let kept = Kept {
+                    name: format!("{:?}", hunt.bug),
+                    seed: *seed,
+                    bug: Some(hunt.bug),
+                    trim,
+                };
+                keep(&kept, &left)?;
             }
-            | Event::Ended { .. } => sums.unknown += 1,
-            Event::Accepted { new: false, .. } => sums.duplicates += 1,
-            _ => {}
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = 0..campaign::threads();
+        let threads: Vec<_> = threads.map(|_| scope.spawn(one_after_the_other)).collect();
+        let ended = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("shrinking does not panic"));
+        ended.collect()
+    })
+}
+
+/// Whether the seeds that are kept hold; and says how many still show their bug when it is planted,
+/// which a change of the generator ends.
+fn kept_hold() -> Result<bool, String> {
+    let all = seeds::all()?;
+    let mut fine = true;
+    for kept in &all {
+        if let Err(violation) = kept.replay(false) {
+            println!(
+                "kept seed {}: {}: {}",
+                kept.name, violation.invariant, violation.detail
+            );
+            fine = false;
         }
     }
-}
-
-fn print_history(plan: &crate::plan::Plan, entries: &[Entry]) {
-    println!("{plan:#?}");
-    for entry in entries {
-        println!("{:>12.6} {:?}", entry.at.as_secs_f64(), entry.event);
-    }
-}
-
-/// Runs some seeds twice: the same seed must give the same history.
-fn replays(first: u64, count: u64) -> bool {
-    let differing: Vec<u64> = (first..first + count)
-        .filter(|seed| {
-            let once = history::hash(&world::run(*seed, None).entries);
-            let again = history::hash(&world::run(*seed, None).entries);
-            once != again
-        })
-        .collect();
+    let planted = all.iter().filter(|kept| kept.bug.is_some());
+    let planted: Vec<&Kept> = planted.filter(|_| cfg!(iobox_bugs)).collect();
+    let shown = planted.iter().filter(|kept| kept.replay(true).is_err());
     println!(
-        "{count} seeds run twice, {} with another history",
-        differing.len()
+        "{} kept seeds replayed; of {} with a planted bug {} show it",
+        all.len(),
+        planted.len(),
+        shown.count()
     );
-    if let Some(seed) = differing.first() {
-        println!("the first of them is {seed}: something is not drawn from the seed");
+    Ok(fine)
+}
+
+fn replay_kept(name: &str) -> Result<bool, String> {
+    let all = seeds::all()?;
+    let kept = all.iter().find(|kept| kept.name == name);
+    let kept = kept.ok_or_else(|| format!("there is no kept seed {name:?}"))?;
+    let bug = kept.bug.filter(|_| cfg!(iobox_bugs));
+    let run = world::run_trimmed(kept.seed, bug, &kept.trim);
+    campaign::print_history(&run.plan, &run.entries);
+    let verdict = check(&run.plan, &run.entries);
+    match &verdict {
+        Ok(()) => println!("nothing is broken"),
+        Err(violation) => println!("{}: {}", violation.invariant, violation.detail),
     }
-    differing.is_empty()
+    Ok(verdict.is_ok())
 }
 
 fn hunt_all(args: &Args) -> Vec<bugs::Hunt> {
-    iobox_core::dispatch::Bug::ALL
+    Bug::ALL
         .into_iter()
         .map(|bug| {
-            let bar = bar(args.seeds, &format!("hunting {bug:?}"));
+            let bar = campaign::bar(args.seeds, &format!("hunting {bug:?}"));
             bar.enable_steady_tick(Duration::from_millis(200));
             let hunt = bugs::hunt(bug, args.seed, args.seeds, &|| bar.inc(1));
             bar.finish_and_clear();

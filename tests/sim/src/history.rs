@@ -12,10 +12,25 @@ use iobox_core::{
 };
 use tokio::time::Instant;
 
+use crate::point::Point;
+
 /// The number of a simulated process; a restart is another one.
 pub(crate) type Process = u32;
 /// The id of a message, as the producer gave it.
 pub(crate) type Id = String;
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// Processes, faults.
+    World,
+    /// The outbox that relays work.
+    Outbox,
+    /// The stream between the two, and how it is read.
+    Ingest,
+    /// The queue of a handler.
+    Handler(u8),
+}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +43,8 @@ pub(crate) enum Event {
     Started { process: Process },
     /// A process was killed.
     Crashed { process: Process },
+    /// Somebody died at this place; a process is [crashed](Self::Crashed) then.
+    Killed { process: Process, at: Point },
     /// A process stood still from here on.
     Paused { process: Process },
     /// It goes on.
@@ -49,6 +66,8 @@ pub(crate) enum Event {
         process: Process,
         instance: InstanceId,
         grants: Vec<GrantOf>,
+        /// By the store's clock.
+        now: Duration,
     },
     /// Partitions were given back, perhaps with the row of the instance.
     Released {
@@ -87,6 +106,35 @@ pub(crate) enum Event {
     Replayed { id: Id, out_of_order: bool },
     /// The operator closed a message.
     Discarded { id: Id },
+    /// Settled rows were removed.
+    Purged { ids: Vec<Id> },
+    /// The broker's log got a new entry.
+    Logged {
+        id: Id,
+        key: Option<String>,
+        topic: String,
+    },
+    /// Handlers were subscribed.
+    Subscribed { handlers: Vec<u8> },
+    /// A batch was stored together with the position behind it.
+    Stored {
+        process: Process,
+        epoch: Epoch,
+        from: usize,
+        to: usize,
+        /// Each arrival, and whether it was new.
+        arrivals: Vec<(Id, bool)>,
+        /// By the store's clock.
+        now: Duration,
+    },
+    /// A batch was refused, since its reader has no right to read any more.
+    NotStored { process: Process },
+    /// The broker was told that the log is stored up to here.
+    BrokerAcked { upto: usize },
+    /// An effect of a handler that was found at the end.
+    Effect { id: Id },
+    /// How many messages are kept as unrouted at the end.
+    Unrouted { count: u64 },
     /// A fault was injected.
     Fault { what: &'static str },
     /// No fault is injected from here on.
@@ -128,8 +176,15 @@ pub(crate) enum Kind {
     Done,
     Retry,
     Unknown,
-    Dead { halts: bool },
-    Mark,
+    Dead {
+        halts: bool,
+    },
+    /// A mark of a suspect, and the crashes that it records.
+    Mark {
+        crashes: u32,
+    },
+    /// A mark is taken back.
+    Clear,
 }
 
 /// What the store said of a settlement.
@@ -154,6 +209,7 @@ pub(crate) enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
     pub(crate) at: Duration,
+    pub(crate) lane: Lane,
     pub(crate) event: Event,
 }
 
@@ -161,6 +217,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     start: Instant,
+    lane: Lane,
     entries: Arc<Mutex<Vec<Entry>>>,
 }
 
@@ -168,16 +225,25 @@ impl History {
     pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
+            lane: Lane::World,
             entries: Arc::default(),
         }
     }
 
+    /// The same record, for what is about `lane`.
+    pub(crate) fn of(&self, lane: Lane) -> Self {
+        Self {
+            lane,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn add(&self, event: Event) {
-        let at = self.start.elapsed();
+        let (at, lane) = (self.start.elapsed(), self.lane);
         self.entries
             .lock()
             .expect("no panic holds the lock")
-            .push(Entry { at, event });
+            .push(Entry { at, lane, event });
     }
 
     pub(crate) fn take(&self) -> Vec<Entry> {
@@ -194,6 +260,7 @@ impl History {
                     entry.event,
                     Event::Fault { .. }
                         | Event::Crashed { .. }
+                        | Event::Killed { .. }
                         | Event::Paused { .. }
                         | Event::DrainAsked { .. }
                 )

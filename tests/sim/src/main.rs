@@ -1,4 +1,4 @@
-//! The deterministic simulator: the real relay, machine and in-memory store under drawn faults.
+//! The deterministic simulator: the real relay, inbox, machine and in-memory store under drawn faults.
 //!
 //! One seed draws everything: the topology, the fault rates, each fault. The clock is paused, the
 //! runtime has one thread, so that a seed replays to the last event. The checker reads nothing but
@@ -11,17 +11,28 @@
 
 mod broker;
 mod bugs;
+mod campaign;
+mod chaos;
 mod check;
 mod cli;
+mod cover;
 mod gate;
+mod handler;
 mod history;
 mod ids;
-mod known;
+mod life;
+mod nemesis;
 mod operator;
 mod pause;
 mod plan;
+mod point;
+mod process;
 mod producer;
+mod rates;
 mod report;
+mod seeds;
+mod shrink;
+mod source;
 mod world;
 
 fn main() -> std::process::ExitCode {

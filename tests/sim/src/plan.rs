@@ -1,27 +1,13 @@
 //! The plan of a run: topology, settings and fault rates, all drawn from the seed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use iobox_core::dispatch::DeadLetterPolicy;
 
-/// How likely each fault is, from 0 to 1.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Rates {
-    pub(crate) fail_before: f64,
-    pub(crate) fail_after: f64,
-    pub(crate) delay: f64,
-    pub(crate) hang: f64,
-    pub(crate) ack_lost: f64,
-    pub(crate) not_taken: f64,
-    pub(crate) late_copy: f64,
-    pub(crate) transient: f64,
-    pub(crate) slow_publish: f64,
-    pub(crate) crash: f64,
-    pub(crate) pause: f64,
-    pub(crate) drain: f64,
-    pub(crate) broker_down: f64,
-    pub(crate) store_down: f64,
-}
+use crate::{
+    point::Point,
+    rates::{Rates, rate},
+};
 
 /// A scripted message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +29,20 @@ pub(crate) enum Script {
 /// Everything that is drawn before a run starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    pub(crate) mode: Mode,
     pub(crate) partitions: u16,
+    /// How many relays there are.
     pub(crate) instances: usize,
+    /// How many inboxes there are.
+    pub(crate) inboxes: usize,
+    pub(crate) handlers: Vec<HandlerPlan>,
+    pub(crate) topics: usize,
+    /// Whether the broker removes what is acked.
+    pub(crate) removes: bool,
+    /// Whether half of the messages are of one key.
+    pub(crate) hot: bool,
+    pub(crate) favourite: (Point, f64),
+    pub(crate) only: Option<Arc<BTreeSet<u32>>>,
     pub(crate) keys: usize,
     pub(crate) messages: usize,
     pub(crate) unkeyed: f64,
@@ -67,12 +65,88 @@ pub(crate) struct Plan {
     pub(crate) producing: Duration,
 }
 
-/// A rate that is zero in a third of the runs.
-fn rate(random: &mut fastrand::Rng, most: f64) -> f64 {
-    if random.f64() < 0.35 {
-        0.0
+/// Which halves are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Relays from an outbox to the broker.
+    Outbox,
+    /// Inboxes that read the broker's log.
+    Inbox,
+    /// One after the other.
+    Both,
+}
+
+/// A handler.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlerPlan {
+    /// Which topics it wants.
+    pub(crate) pattern: String,
+    /// Whether its effects and its mark are in one transaction.
+    pub(crate) transactional: bool,
+    /// From which part of the faults on programs have it.
+    pub(crate) since: f64,
+    pub(crate) policy: DeadLetterPolicy,
+    pub(crate) max_attempts: u32,
+    pub(crate) concurrency: usize,
+    /// In time-to-lives.
+    pub(crate) timeout: f64,
+}
+
+/// What is left out of a run, so that it shows nothing but what matters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Trim {
+    /// Names of rates that are zero.
+    pub(crate) without: BTreeSet<String>,
+    /// The most messages.
+    pub(crate) messages: Option<usize>,
+    /// Which faults strike, by their number; `None` lets all.
+    pub(crate) only: Option<Arc<BTreeSet<u32>>>,
+}
+
+fn policy(random: &mut fastrand::Rng) -> DeadLetterPolicy {
+    if random.bool() {
+        DeadLetterPolicy::HaltKey
     } else {
-        random.f64() * most
+        DeadLetterPolicy::Skip
+    }
+}
+
+/// A crash point, and how likely it is. One that is seldom reached is likelier.
+fn favourite(random: &mut fastrand::Rng) -> (Point, f64) {
+    let point = Point::ALL[random.usize(0..Point::ALL.len())].0;
+    let most = match point {
+        Point::Replaying | Point::Purging | Point::Draining | Point::MidBatch => 0.8,
+        Point::Burying | Point::MidSettle | Point::Received => 0.5,
+        _ => 0.15,
+    };
+    (point, random.f64() * most)
+}
+
+impl HandlerPlan {
+    fn draw(random: &mut fastrand::Rng, first: bool, topics: usize) -> Self {
+        let topic = random.usize(0..=topics);
+        Self {
+            pattern: if topic == topics {
+                "t.*".to_owned()
+            } else {
+                format!("t.{topic}")
+            },
+            transactional: random.f64() < 0.65,
+            since: if first {
+                0.0
+            } else {
+                random.f64().mul_add(1.4, -0.4)
+            },
+            policy: policy(random),
+            max_attempts: random.u32(1..=6),
+            concurrency: random.usize(1..=6),
+            timeout: random.f64().mul_add(1.3, 0.2),
+        }
+    }
+
+    /// Whether it wants messages of this topic.
+    pub(crate) fn wants(&self, topic: &str) -> bool {
+        self.pattern == "t.*" || self.pattern == topic
     }
 }
 
@@ -96,7 +170,23 @@ impl Plan {
         };
         let ttl = Duration::from_millis(random.u64(1_000..=6_000));
         let one_in = |random: &mut fastrand::Rng, n: usize| usize::from(random.usize(0..n) == 0);
+        let mode = match random.f64() {
+            draw if draw < 0.45 => Mode::Outbox,
+            draw if draw < 0.65 => Mode::Inbox,
+            _ => Mode::Both,
+        };
+        let topics = random.usize(1..=3);
+        let handlers = random.usize(1..=3);
+        let handlers = (0..handlers).map(|n| HandlerPlan::draw(random, n == 0, topics));
         Self {
+            mode,
+            handlers: handlers.collect(),
+            topics,
+            inboxes: random.usize(1..=3),
+            removes: random.bool(),
+            hot: random.f64() < 0.2,
+            favourite: favourite(random),
+            only: None,
             partitions: [1, 2, 4][random.usize(0..3)],
             instances,
             keys,
@@ -108,28 +198,9 @@ impl Plan {
             max_attempts: random.u32(1..=6),
             backoff_cap: Duration::from_millis(random.u64(20..=2_000)),
             ttl,
-            policy: if random.bool() {
-                DeadLetterPolicy::HaltKey
-            } else {
-                DeadLetterPolicy::Skip
-            },
+            policy: policy(random),
             linger: Duration::from_millis(random.u64(0..=5)),
-            rates: Rates {
-                fail_before: rate(random, 0.1),
-                fail_after: rate(random, 0.1),
-                delay: rate(random, 0.3),
-                hang: rate(random, 0.02),
-                ack_lost: rate(random, 0.1),
-                not_taken: rate(random, 0.1),
-                late_copy: rate(random, 0.1),
-                transient: rate(random, 0.2),
-                slow_publish: rate(random, 0.2),
-                crash: rate(random, 0.5),
-                pause: rate(random, 0.4),
-                drain: rate(random, 0.4),
-                broker_down: rate(random, 0.3),
-                store_down: rate(random, 0.2),
-            },
+            rates: Rates::draw(random),
             poison: rate(random, 0.1),
             flaky: rate(random, 0.1),
             breaker: one_in(random, 6),
@@ -140,8 +211,20 @@ impl Plan {
         }
     }
 
+    /// Leaves out what `trim` says.
+    pub(crate) fn trimmed(mut self, trim: &Trim) -> Self {
+        for name in &trim.without {
+            self.rates.switch_off(name);
+        }
+        if let Some(messages) = trim.messages {
+            self.messages = self.messages.min(messages);
+        }
+        self.only.clone_from(&trim.only);
+        self
+    }
+
     /// Whether the run is one of those that CI asks for: enough of everything.
     pub(crate) const fn is_rich(&self, faults: usize) -> bool {
-        self.instances >= 2 && self.keys >= 3 && self.messages >= 20 && faults >= 3
+        self.instances + self.inboxes >= 2 && self.keys >= 3 && self.messages >= 20 && faults >= 3
     }
 }

@@ -4,24 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
-use crate::{bugs::Hunt, known::Violation};
-
-/// The sums of a campaign.
-#[derive(Debug, Default)]
-pub(crate) struct Sums {
-    pub(crate) seeds: u64,
-    pub(crate) rich: u64,
-    pub(crate) events: u64,
-    pub(crate) faults: u64,
-    pub(crate) lease_lost: u64,
-    pub(crate) crashes: u64,
-    pub(crate) pauses: u64,
-    pub(crate) drains: u64,
-    pub(crate) unknown: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) dead: u64,
-    pub(crate) failures: Vec<(u64, Violation)>,
-}
+use crate::{bugs::Hunt, campaign::Sums};
 
 pub(crate) fn print_sums(sums: &Sums, took: Duration) {
     let mut table = Table::new();
@@ -36,13 +19,8 @@ pub(crate) fn print_sums(sums: &Sums, took: Duration) {
     );
     row("events", sums.events);
     row("faults injected", sums.faults);
-    row("processes killed", sums.crashes);
-    row("processes stopped for three leases", sums.pauses);
-    row("drains", sums.drains);
-    row("outcomes unknown", sums.unknown);
-    row("settles refused: lease lost", sums.lease_lost);
-    row("copies that the broker knew", sums.duplicates);
-    row("dead letters", sums.dead);
+    row("processes killed", sums.tally.sum(&["crashed"]));
+    row("drains", sums.tally.sum(&["drains"]));
     row(
         "violations",
         u64::try_from(sums.failures.len()).unwrap_or(u64::MAX),
@@ -58,6 +36,25 @@ pub(crate) fn print_sums(sums: &Sums, took: Duration) {
         println!("seed {seed}: {}: {}", violation.invariant, violation.detail);
         println!("    replay with: cargo xtask sim --seeds 1 --seed {seed} --history");
     }
+}
+
+/// Prints what was met, and says whether it was enough, if that is due.
+pub(crate) fn print_cover(sums: &Sums, due: bool) -> bool {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["met", "times", "at least"]);
+    let needs = sums.tally.needs(sums.seeds);
+    for (what, times, least) in &needs {
+        table.add_row([(*what).to_owned(), times.to_string(), least.to_string()]);
+    }
+    println!("{table}");
+    let rare: Vec<_> = needs.iter().filter(|need| need.1 < need.2).collect();
+    if due {
+        for (what, times, least) in &rare {
+            println!("{what}: {times} times, and at least {least} are needed");
+        }
+    }
+    !due || rare.is_empty()
 }
 
 pub(crate) fn print_hunts(hunts: &[Hunt]) {

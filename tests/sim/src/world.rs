@@ -1,37 +1,39 @@
-//! The world of one run: processes, nemesis, phases.
+//! The world of one run: what is in it, and its phases.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use iobox_core::{
-    Relay,
-    dispatch::{BreakerPolicy, Bug, RetryPolicy},
+    dispatch::Bug,
+    inbox::{HandlerName, SourceName},
     memory::{MemoryBroker, MemoryClock, MemoryStore},
     partition::Partitions,
     queue::Queue,
-    store::{Admin, Filter, Page, State},
+    store::{Admin, Ingest, Receive, Stats, Subscribe},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    sync::mpsc,
     time::{Instant, sleep},
 };
 
 use crate::{
-    broker::{GatedPublisher, Scripts},
-    gate::{Chaos, GatedStore},
-    history::{Entry, Event, History, Process},
+    broker::Scripts,
+    chaos::Chaos,
+    gate::GatedStore,
+    handler,
+    history::{Entry, Event, History, Lane, Process},
     ids::SeededIds,
     operator,
-    pause::Stopped,
-    plan::Plan,
-    producer,
+    plan::{Mode, Plan, Trim},
+    process::{Running, Slot},
+    producer::{Producers, Target},
+    source::{Consumer, offset_of},
 };
 
 /// What one run left behind.
@@ -39,34 +41,43 @@ pub(crate) struct Run {
     pub(crate) plan: Plan,
     pub(crate) entries: Vec<Entry>,
     pub(crate) faults: usize,
+    /// How many faults the gates drew.
+    pub(crate) struck: u32,
 }
 
-/// A simulated process.
-struct Running {
-    process: Process,
-    stop: watch::Sender<bool>,
-    shutdown: Option<oneshot::Sender<()>>,
-    handle: JoinHandle<()>,
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) outbox: MemoryStore,
+    pub(crate) inbox: MemoryStore,
+    pub(crate) broker: MemoryBroker,
+    pub(crate) consumer: Arc<Consumer>,
+    pub(crate) chaos: Arc<Chaos>,
+    pub(crate) history: History,
+    pub(crate) scripts: Scripts,
+    pub(crate) handlers: handler::Scripts,
+    pub(crate) names: [crate::gate::Names; 2],
+    pub(crate) random: fastrand::Rng,
+    pub(crate) kills: (mpsc::Sender<Process>, mpsc::Receiver<Process>),
+    /// Who died while nobody could fill the slot.
+    pub(crate) dead: Vec<Process>,
+    pub(crate) running: BTreeMap<Slot, Running>,
+    pub(crate) next: Process,
+    pub(crate) start: Instant,
 }
 
-struct World {
-    plan: Plan,
-    bug: Option<Bug>,
-    store: MemoryStore,
-    broker: MemoryBroker,
-    chaos: Arc<Chaos>,
-    history: History,
-    scripts: Scripts,
-    ids: Arc<SeededIds>,
-    random: fastrand::Rng,
-    kills: (mpsc::Sender<Process>, mpsc::Receiver<Process>),
-    wire: Arc<Mutex<JoinSet<()>>>,
-    running: BTreeMap<usize, Running>,
-    next: Process,
+/// The name of the only source.
+pub(crate) fn source_name() -> SourceName {
+    SourceName::new("log").expect("it is valid")
 }
 
 /// Runs one seed to its end.
 pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Run {
+    run_trimmed(seed, bug, &Trim::default())
+}
+
+/// Runs one seed to its end, without what is left out.
+pub(crate) fn run_trimmed(seed: u64, bug: Option<Bug>, trim: &Trim) -> Run {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     // Without this tokio wakes the waiters of one watch channel in an order that no seed knows.
@@ -75,69 +86,11 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Run {
     let runtime = builder
         .build()
         .expect("a runtime of one thread needs nothing");
-    runtime.block_on(simulate(seed, bug))
-}
-
-async fn simulate(seed: u64, bug: Option<Bug>) -> Run {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let plan = Plan::draw(&mut random);
-    let ids = Arc::new(SeededIds::new(random.u64(..)));
-    let clock = MemoryClock::starting_at(Duration::from_secs(1_000_000));
-    let partitions = Partitions::new(plan.partitions).expect("the plan draws powers of two");
-    let store = MemoryStore::with(partitions, clock, Arc::<SeededIds>::clone(&ids) as Arc<_>);
-    plant(&store, bug);
-    let history = History::new();
-    let mut world = World {
-        chaos: Arc::new(Chaos {
-            random: Mutex::new(random.fork()),
-            rates: plan.rates.clone(),
-            healed: AtomicBool::new(false),
-            store_down: AtomicBool::new(false),
-            broker_down: AtomicBool::new(false),
-            longest: plan.ttl,
-        }),
-        bug,
-        store,
-        broker: MemoryBroker::new(),
-        history: history.clone(),
-        scripts: Scripts::default(),
-        ids,
-        random: random.fork(),
-        kills: mpsc::channel(16),
-        wire: Arc::default(),
-        running: BTreeMap::new(),
-        next: 0,
-        plan: plan.clone(),
-    };
-    let producers = tokio::spawn(producer::produce(
-        plan.clone(),
-        world.store.clone(),
-        Arc::clone(&world.scripts),
-        history.clone(),
-        random.fork(),
-    ));
-    for slot in 0..plan.instances {
-        world.start(slot);
-    }
-    world.safety().await;
-    producers.await.expect("producers do not panic");
-    world.heal();
-    world.liveness().await;
-    let mut operator = random.fork();
-    for _ in 0..8 {
-        let dead = operator::deal_with_dead(&world.store, &history, &mut operator).await;
-        if dead == 0 {
-            break;
-        }
-        world.liveness().await;
-    }
-    world.end().await;
-    let faults = history.faults();
-    Run {
-        plan,
-        entries: history.take(),
-        faults,
-    }
+    runtime.block_on(async {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let plan = Plan::draw(&mut random).trimmed(trim);
+        World::new(plan, bug, &mut random).run(random).await
+    })
 }
 
 #[cfg(iobox_bugs)]
@@ -156,251 +109,165 @@ fn plant(_: &MemoryStore, bug: Option<Bug>) {
 }
 
 impl World {
-    fn start(&mut self, slot: usize) {
-        let process = self.next;
-        self.next += 1;
-        self.history.add(Event::Started { process });
-        let (stop, stopped) = Stopped::new();
-        let store = GatedStore {
-            inner: self.store.clone(),
-            process,
-            chaos: Arc::clone(&self.chaos),
-            history: self.history.clone(),
-            stopped: stopped.clone(),
+    fn new(plan: Plan, bug: Option<Bug>, random: &mut fastrand::Rng) -> Self {
+        let partitions = Partitions::new(plan.partitions).expect("the plan draws powers of two");
+        let mut store = || {
+            let clock = MemoryClock::starting_at(Duration::from_secs(1_000_000));
+            let store =
+                MemoryStore::with(partitions, clock, Arc::new(SeededIds::new(random.u64(..))));
+            plant(&store, bug);
+            store
         };
-        let publisher = GatedPublisher {
-            inner: self.broker.clone(),
-            process,
-            chaos: Arc::clone(&self.chaos),
-            history: self.history.clone(),
-            stopped: stopped.clone(),
-            scripts: Arc::clone(&self.scripts),
-            kills: self.kills.0.clone(),
-            wire: Arc::clone(&self.wire),
-        };
-        let plan = &self.plan;
-        let retry = RetryPolicy::new(
-            Duration::from_millis(10),
-            plan.backoff_cap,
-            plan.max_attempts,
-        );
-        let breaker = BreakerPolicy::new(3, plan.ttl / 10);
-        let builder = Relay::builder(store, publisher)
-            .batch(plan.batch)
-            .max_in_flight(plan.max_in_flight)
-            .time_to_live(plan.ttl)
-            .publish_timeout(plan.ttl * 35 / 100)
-            .settle_timeout(plan.ttl / 5)
-            .settle_linger(plan.linger)
-            .poll(Duration::from_millis(5), plan.ttl / 4)
-            .retry(retry.expect("the plan draws valid values"))
-            .breaker(breaker.expect("the plan draws valid values"))
-            .dead_letters(plan.policy)
-            .grace(plan.ttl)
-            .retention(None)
-            .ids(Arc::<SeededIds>::clone(&self.ids) as Arc<_>);
-        #[cfg(iobox_bugs)]
-        let builder = match self.bug {
-            Some(bug) => builder.plant(bug),
-            None => builder,
-        };
-        #[cfg(not(iobox_bugs))]
-        let _ = self.bug;
-        let relay = builder.build().expect("the plan draws valid settings");
-        let (shutdown, stopping) = oneshot::channel::<()>();
-        let run = relay.run(async move {
-            // A dropped sender is a crash, which is not a shutdown.
-            if stopping.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        });
-        let history = self.history.clone();
-        let handle = tokio::spawn(stopped.guard(async move {
-            run.await.expect("nothing to refuse");
-            history.add(Event::Drained { process });
-        }));
-        self.running.insert(
-            slot,
-            Running {
-                process,
-                stop,
-                shutdown: Some(shutdown),
-                handle,
+        Self {
+            outbox: store(),
+            inbox: store(),
+            chaos: Arc::new(Chaos {
+                random: Mutex::new(random.fork()),
+                rates: plan.rates.clone(),
+                favourite: plan.favourite,
+                healed: AtomicBool::new(false),
+                store_down: AtomicBool::new(false),
+                broker_down: AtomicBool::new(false),
+                longest: plan.ttl,
+                wire: Mutex::default(),
+                struck: AtomicU32::new(0),
+                only: plan.only.clone(),
+            }),
+            plan,
+            bug,
+            broker: MemoryBroker::new(),
+            consumer: Arc::default(),
+            history: History::new(),
+            scripts: Scripts::default(),
+            handlers: handler::Scripts::default(),
+            names: Default::default(),
+            random: random.fork(),
+            kills: mpsc::channel(16),
+            dead: Vec::new(),
+            running: BTreeMap::new(),
+            next: 0,
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn relays(&self) -> bool {
+        self.plan.mode != Mode::Inbox
+    }
+
+    pub(crate) fn inboxes(&self) -> bool {
+        self.plan.mode != Mode::Outbox
+    }
+
+    async fn run(mut self, mut random: fastrand::Rng) -> Run {
+        let producers = Producers {
+            target: if self.relays() {
+                Target::Outbox(self.outbox.clone())
+            } else {
+                Target::Broker(self.broker.clone())
             },
-        );
-    }
-
-    async fn crash(&mut self, slot: usize) {
-        if let Some(running) = self.running.remove(&slot) {
-            running.handle.abort();
-            // Only a task that ended before the abort can be missed, and that is fine.
-            let _ = running.handle.await;
-            self.history.add(Event::Crashed {
-                process: running.process,
-            });
-        }
-    }
-
-    /// The phase of faults.
-    async fn safety(&mut self) {
-        let end = Instant::now() + self.plan.safety;
-        let rates = self.plan.rates.clone();
-        while Instant::now() < end {
-            let step = self.plan.ttl.mul_f64(0.2 + self.random.f64());
-            tokio::select! {
-                biased;
-                Some(process) = self.kills.1.recv() => {
-                    let slot = self.running.iter().find(|(_, r)| r.process == process).map(|(s, _)| *s);
-                    if let Some(slot) = slot {
-                        self.crash(slot).await;
-                        sleep(self.plan.ttl / 20).await;
-                        self.start(slot);
-                    }
-                    continue;
-                }
-                () = sleep(step) => {}
-            }
-            let slot = self.random.usize(0..self.plan.instances);
-            if self.random.f64() < rates.crash {
-                self.crash(slot).await;
-                self.start(slot);
-            } else if self.random.f64() < rates.drain {
-                self.drain(slot).await;
-                self.start(slot);
-            } else if self.random.f64() < rates.pause {
-                self.pause(slot);
-            }
-            self.toggle(rates.broker_down, rates.store_down);
-        }
-    }
-
-    fn toggle(&mut self, broker: f64, store: f64) {
-        let down = self.random.f64() < broker;
-        if down {
-            self.history.add(Event::Fault {
-                what: "broker goes down",
-            });
-        }
-        self.chaos.broker_down.store(down, Ordering::Relaxed);
-        let down = self.random.f64() < store;
-        if down {
-            self.history.add(Event::Fault {
-                what: "store goes down",
-            });
-        }
-        self.chaos.store_down.store(down, Ordering::Relaxed);
-    }
-
-    /// Stops a process for three leases, as SIGSTOP does.
-    fn pause(&mut self, slot: usize) {
-        if let Some(running) = self.running.get(&slot) {
-            let (stop, history) = (running.stop.clone(), self.history.clone());
-            let (process, pause) = (running.process, self.plan.ttl * 3);
-            history.add(Event::Paused { process });
-            stop.send_replace(true);
-            tokio::spawn(async move {
-                sleep(pause).await;
-                stop.send_replace(false);
-                history.add(Event::Resumed { process });
-            });
-        }
-    }
-
-    async fn drain(&mut self, slot: usize) {
-        let Some(mut running) = self.running.remove(&slot) else {
-            return;
+            scripts: Arc::clone(&self.scripts),
+            history: self.history.of(Lane::Outbox),
+            chaos: Arc::clone(&self.chaos),
+            ids: Arc::new(SeededIds::new(random.u64(..))),
         };
-        running.stop.send_replace(false);
-        self.history.add(Event::DrainAsked {
-            process: running.process,
-        });
-        if let Some(shutdown) = running.shutdown.take() {
-            // It may have ended by itself.
-            let _ = shutdown.send(());
+        let producers = tokio::spawn(producers.produce(self.plan.clone(), random.fork()));
+        for slot in self.slots() {
+            self.begin(slot);
         }
-        running.handle.await.expect("relays do not panic");
+        self.safety().await;
+        producers.await.expect("producers do not panic");
+        self.heal().await;
+        self.liveness(&mut random).await;
+        // Copies on the way arrive before the end, and are handled too.
+        self.chaos.settle_down().await;
+        self.liveness(&mut random).await;
+        self.end().await;
+        let faults = self.history.faults();
+        Run {
+            plan: self.plan,
+            entries: self.history.take(),
+            faults,
+            struck: self.chaos.struck.load(Ordering::Relaxed),
+        }
     }
 
-    fn heal(&mut self) {
-        self.chaos.healed.store(true, Ordering::Relaxed);
-        self.chaos.broker_down.store(false, Ordering::Relaxed);
-        self.chaos.store_down.store(false, Ordering::Relaxed);
-        for running in self.running.values() {
-            running.stop.send_replace(false);
+    /// The queues that exist by now.
+    async fn queues(&self) -> Vec<GatedStore> {
+        let life = self.life().0;
+        let mut queues = Vec::new();
+        if self.relays() {
+            queues.push(self.gate_of_outbox(&life));
         }
-        self.history.add(Event::Healed);
-    }
-
-    /// Waits until nothing moves any more, or for as long as it may take.
-    async fn liveness(&mut self) {
-        let bound = self.plan.ttl * 12 + self.plan.backoff_cap * 4 + Duration::from_secs(60);
-        let end = Instant::now() + bound;
-        while Instant::now() < end {
-            sleep(Duration::from_millis(50)).await;
-            while let Ok(process) = self.kills.1.try_recv() {
-                let slot = self
-                    .running
-                    .iter()
-                    .find(|(_, r)| r.process == process)
-                    .map(|(s, _)| *s);
-                if let Some(slot) = slot {
-                    self.crash(slot).await;
-                    self.start(slot);
-                }
+        let inbox = self.gate_of_inbox(&life);
+        for number in 0..self.plan.handlers.len() {
+            let number = u8::try_from(number).expect("there are few handlers");
+            let name = HandlerName::new(handler::name_of(number)).expect("names are valid");
+            if let Ok(inner) = self.inbox.queue_of(&name).await {
+                let (queue, lane) = (Queue::Inbox(name), Lane::Handler(number));
+                queues.push(inbox.another(inner, queue, lane));
             }
-            let stats = self
-                .store
-                .stats(&Queue::Outbox)
-                .await
-                .expect("memory does not fail");
-            let behind_dead = stats.waiting > 0 && stats.halted_keys > 0;
-            if stats.pending == 0 && stats.retrying == 0 && (stats.waiting == 0 || behind_dead) {
+        }
+        queues
+    }
+
+    /// Waits until nothing moves any more, or for as long as it may take; the operator deals with
+    /// what is dead then.
+    async fn liveness(&mut self, random: &mut fastrand::Rng) {
+        for _ in 0..8 {
+            self.quiet().await;
+            let mut dead = 0;
+            for queue in self.queues().await {
+                dead += operator::deal_with_dead(&queue, random).await;
+            }
+            if dead == 0 {
                 return;
             }
         }
     }
 
+    async fn quiet(&mut self) {
+        let bound = self.plan.ttl * 12 + self.plan.backoff_cap * 4 + Duration::from_secs(60);
+        let end = Instant::now() + bound;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(50)).await;
+            while let Some(process) = self.next_death(Duration::ZERO).await {
+                self.crash_process(process).await;
+            }
+            if self.is_quiet().await {
+                return;
+            }
+        }
+    }
+
+    async fn is_quiet(&self) -> bool {
+        for queue in self.queues().await {
+            let stats = queue.stats(&queue.queue).await;
+            let Stats {
+                pending,
+                retrying,
+                waiting,
+                halted_keys,
+                ..
+            } = stats.expect("memory does not fail");
+            let behind_dead = waiting > 0 && halted_keys > 0;
+            if pending > 0 || retrying > 0 || (waiting > 0 && !behind_dead) {
+                return false;
+            }
+        }
+        let position = self.inbox.position(&source_name()).await;
+        let position = position.expect("memory does not fail");
+        let read = position.as_ref().map_or(0, offset_of);
+        !self.inboxes() || read == self.broker.len()
+    }
+
     async fn end(&mut self) {
-        let slots: Vec<usize> = self.running.keys().copied().collect();
-        for slot in slots {
+        for slot in self.slots() {
             self.drain(slot).await;
         }
-        // Copies on the way arrive before the broker is read.
-        loop {
-            let next = {
-                self.wire
-                    .lock()
-                    .expect("no panic holds the lock")
-                    .try_join_next()
-            };
-            let empty = self
-                .wire
-                .lock()
-                .expect("no panic holds the lock")
-                .is_empty();
-            if empty {
-                break;
-            }
-            if next.is_none() {
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-        let mut after = None;
-        loop {
-            let page = Page {
-                after,
-                limit: 1_000,
-            };
-            let entries = self
-                .store
-                .list(&Queue::Outbox, &Filter::default(), page)
-                .await
-                .expect("the page is valid");
-            let Some(last) = entries.last() else { break };
-            after = Some(last.seq);
-            for entry in entries {
-                debug_assert!(State::ALL.contains(&entry.state));
-                self.history.add(Event::Row {
+        self.chaos.settle_down().await;
+        for queue in self.queues().await {
+            for entry in queue.entries().await {
+                queue.history.add(Event::Row {
                     id: entry.id,
                     state: entry.state,
                     attempt: entry.attempt,
@@ -412,5 +279,20 @@ impl World {
                 });
             }
         }
+        if !self.inboxes() {
+            return;
+        }
+        for effect in self.gate_of_inbox(&self.life().0).entries().await {
+            let effect = effect.key.expect("effects have keys");
+            let (number, id) = effect
+                .as_str()
+                .split_once(' ')
+                .expect("a handler and an id");
+            let lane = Lane::Handler(number.parse().expect("handlers have numbers"));
+            let id = id.to_owned();
+            self.history.of(lane).add(Event::Effect { id });
+        }
+        let count = self.inbox.unrouted().await.expect("memory does not fail");
+        self.history.of(Lane::Ingest).add(Event::Unrouted { count });
     }
 }

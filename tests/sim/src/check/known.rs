@@ -13,8 +13,64 @@ use iobox_core::{
 
 use crate::{
     history::{Id, Process},
-    plan::Plan,
+    plan::{HandlerPlan, Plan},
 };
+
+/// What holds for the queue of a history.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) partitions: u16,
+    pub(crate) policy: DeadLetterPolicy,
+    pub(crate) max_attempts: u32,
+    /// How long a drain may take to end what is in flight.
+    pub(crate) grace: Duration,
+    /// Whether it is the queue of a handler: what is given up counts as failed then.
+    pub(crate) handles: bool,
+    /// Whether effects and mark are in one transaction.
+    pub(crate) transactional: bool,
+    /// How long it may take from the start of a run until it is noted.
+    pub(crate) slack: Duration,
+}
+
+impl Rules {
+    /// Those of the outbox.
+    pub(crate) const fn of_outbox(plan: &Plan) -> Self {
+        Self {
+            partitions: plan.partitions,
+            policy: plan.policy,
+            max_attempts: plan.max_attempts,
+            grace: plan.ttl,
+            handles: false,
+            transactional: false,
+            slack: Duration::ZERO,
+        }
+    }
+
+    /// Those of a handler.
+    pub(crate) fn of_handler(plan: &Plan, handler: &HandlerPlan) -> Self {
+        Self {
+            policy: handler.policy,
+            max_attempts: handler.max_attempts,
+            handles: true,
+            transactional: handler.transactional,
+            // It is noted when its transaction was opened.
+            slack: if handler.transactional {
+                plan.ttl.mul_f64(handler.timeout)
+            } else {
+                Duration::ZERO
+            },
+            ..Self::of_outbox(plan)
+        }
+    }
+
+    /// Those of the right to read.
+    pub(crate) const fn of_source(plan: &Plan) -> Self {
+        Self {
+            partitions: 1,
+            ..Self::of_outbox(plan)
+        }
+    }
+}
 
 /// A broken guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +82,8 @@ pub(crate) struct Violation {
 }
 
 /// A history as far as it was read.
-pub(crate) struct Checker<'a> {
-    pub(crate) plan: &'a Plan,
+pub(crate) struct Checker {
+    pub(crate) rules: Rules,
     pub(crate) partitions: Partitions,
     pub(crate) messages: BTreeMap<Id, Known>,
     /// Per key: the ids in the order of their commits.
@@ -36,14 +92,24 @@ pub(crate) struct Checker<'a> {
     pub(crate) appearances: BTreeMap<String, Vec<Id>>,
     pub(crate) epochs: BTreeMap<Partition, Epoch>,
     pub(crate) owners: BTreeMap<Partition, InstanceId>,
+    /// The process that each partition was granted to last.
+    pub(crate) holders: BTreeMap<Partition, Process>,
+    /// Runs of handlers that were given up before their transaction was open.
+    pub(crate) unbegun: u32,
     pub(crate) alive_until: BTreeMap<InstanceId, Duration>,
     /// Being sent: no outcome yet.
     pub(crate) open: BTreeSet<(Process, Id)>,
     /// Sent and not settled.
     pub(crate) unsettled: BTreeSet<(Process, Id)>,
+    /// Processes that were told that their instance is gone: nothing is theirs to wait for.
+    pub(crate) gone: BTreeSet<Process>,
     pub(crate) draining: BTreeMap<Process, Duration>,
     pub(crate) paused: BTreeSet<Process>,
     pub(crate) rows: BTreeSet<Id>,
+    /// Partitions that were taken from an owner that did not give them back.
+    pub(crate) takeovers: BTreeSet<Partition>,
+    /// Whether anything went wrong so far.
+    pub(crate) disturbed: bool,
 }
 
 /// What is known of one message.
@@ -60,31 +126,50 @@ pub(crate) struct Known {
     pub(crate) ambiguous: u32,
     /// Crashes while it was being sent.
     pub(crate) crashes: u32,
+    /// Runs of a handler that were given up.
+    pub(crate) ended: u32,
     pub(crate) skipped: bool,
     pub(crate) replayed: bool,
     pub(crate) discarded: bool,
+    /// Settled as done, and not put back since.
+    pub(crate) done: bool,
+    /// Dead, in a way that halts its key.
+    pub(crate) halts: bool,
+    /// The crashes that its last mark recorded.
+    pub(crate) marked: u32,
+    /// Who recorded it.
+    pub(crate) marked_by: Option<Process>,
+    /// How often it was stored again after its marks were forgotten, or replayed when it was done.
+    pub(crate) again: u32,
+    /// Effects that were found at the end.
+    pub(crate) effects: u32,
 }
 
 pub(crate) fn broken(invariant: &'static str, detail: String) -> Result<(), Violation> {
     Err(Violation { invariant, detail })
 }
 
-impl<'a> Checker<'a> {
-    pub(crate) fn new(plan: &'a Plan) -> Self {
+impl Checker {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
-            plan,
-            partitions: Partitions::new(plan.partitions).expect("the plan draws powers of two"),
+            partitions: Partitions::new(rules.partitions).expect("the plan draws powers of two"),
+            rules,
             messages: BTreeMap::new(),
             commits: BTreeMap::new(),
             appearances: BTreeMap::new(),
             epochs: BTreeMap::new(),
             owners: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            unbegun: 0,
             alive_until: BTreeMap::new(),
             open: BTreeSet::new(),
             unsettled: BTreeSet::new(),
+            gone: BTreeSet::new(),
             draining: BTreeMap::new(),
             paused: BTreeSet::new(),
             rows: BTreeSet::new(),
+            takeovers: BTreeSet::new(),
+            disturbed: false,
         }
     }
 
@@ -103,12 +188,15 @@ impl<'a> Checker<'a> {
                     format!("{id} is dead, skipped and published"),
                 );
             }
-            let max = self.plan.max_attempts;
+            let max = self.rules.max_attempts;
             if known.transient > max + known.ambiguous {
                 let detail = format!("{id} failed {} times, {max} are allowed", known.transient);
                 return broken("G11 attempts are bounded", detail);
             }
-            if known.accepted > 1 + known.ambiguous {
+            if self.rules.transactional {
+                known.check_effects(id)?;
+            }
+            if known.accepted > 1 + known.ambiguous + known.again {
                 let detail = format!(
                     "{id} was taken {} times after {} ambiguous events",
                     known.accepted, known.ambiguous
@@ -137,9 +225,27 @@ impl<'a> Checker<'a> {
     /// Whether the place of a message counts: not when it was put back behind later ones, or closed
     /// while a copy of it was on the way.
     fn keeps_order(&self, id: &str) -> bool {
-        let skips = self.plan.policy == DeadLetterPolicy::Skip;
+        let skips = self.rules.policy == DeadLetterPolicy::Skip;
         self.messages
             .get(id)
-            .is_some_and(|known| !(known.discarded || known.replayed && skips))
+            .is_some_and(|known| !(known.discarded || known.again > 0 || known.replayed && skips))
+    }
+}
+
+impl Known {
+    /// Effects and mark of a transactional handler are there both or neither, and once.
+    fn check_effects(&self, id: &str) -> Result<(), Violation> {
+        if self.accepted > 1 + self.again {
+            let detail = format!("{id} was handled {} times", self.accepted);
+            return broken("G9 effects happen once", detail);
+        }
+        if self.effects != self.accepted {
+            let detail = format!(
+                "{id} was handled {} times and has {} effects",
+                self.accepted, self.effects
+            );
+            return broken("G9 effects and mark together", detail);
+        }
+        Ok(())
     }
 }
