@@ -50,8 +50,8 @@
 //! What stands on the wire, `docs/wire.md` describes for readers in any language.
 //!
 //! Keep the log of `async_nats` at `debug` or above: at `trace` it writes the headers of every message,
-//! keys included, and the payload of every message that is read. It says "auth callback failed" when a connection is lost, which is how a client here
-//! is kept from connecting twice.
+//! keys included, and the payload of every message that is read. It says "auth callback failed" when a
+//! connection is lost, which is how a client here is kept from connecting twice.
 //!
 //! # Layout
 //!

@@ -1,4 +1,4 @@
-//! The table of cases: what `inbox_suite!` runs, noun by noun.
+//! The table of the cases of the inbox, and the macro that makes tests of it.
 
 /// Certifies the inbox half of a store: one test for each case, in a module for each noun.
 #[macro_export]

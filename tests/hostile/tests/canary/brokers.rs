@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     capture::Capture,
-    plant::{PRIVATE, SECRET, SPECIAL, secret},
+    plant::{PAYLOAD, PRIVATE, SECRET, SPECIAL, secret},
 };
 
 /// Probes and publishes with a publisher that is to be refused.
@@ -77,7 +77,7 @@ pub(crate) async fn nats(capture: &Capture) {
     capture.debug("configuration", &config);
     let publisher = JetStreamPublisher::new(config);
     publisher.probe().await.expect("a probe");
-    let large = SECRET.repeat(100_000);
+    let large = PAYLOAD.repeat(100_000);
     let outcomes = publish(
         &publisher,
         &[

@@ -12,7 +12,7 @@ use iobox_testkit::hostile;
 use metrics_util::debugging::{DebuggingRecorder, Snapshotter};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::plant::{PRIVATE, SECRET, forms};
+use super::plant::{PAYLOAD, PRIVATE, SECRET, forms};
 
 /// Everything that was shown, a line each.
 #[derive(Clone)]
@@ -121,13 +121,8 @@ impl Capture {
         let told = |line: &str| line.contains(" TRACE ") && line.contains("async_nats::connection");
         let mut leaks: Vec<&str> = Vec::new();
         for line in all.lines() {
-            let secret = forms(SECRET)
-                .iter()
-                .any(|form| line.contains(form.as_str()));
-            let private = forms(PRIVATE)
-                .iter()
-                .any(|form| line.contains(form.as_str()));
-            if secret || (private && !told(line)) {
+            let holds = |text| forms(text).iter().any(|form| line.contains(form.as_str()));
+            if holds(SECRET) || ((holds(PRIVATE) || holds(PAYLOAD)) && !told(line)) {
                 leaks.push(line);
             }
         }

@@ -6,7 +6,8 @@
 //! and tokens (raw and percent-encoded), payloads, keys and the values of headers.
 //!
 //! One thing is let through, because the page of iobox-nats tells people to keep that log at `debug`:
-//! async-nats writes the headers of messages, keys included, at TRACE.
+//! async-nats writes the headers of messages that are sent and the whole of those that are read, at TRACE.
+//! Credentials it must hide there too.
 
 #![allow(
     clippy::disallowed_methods,

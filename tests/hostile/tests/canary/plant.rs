@@ -3,7 +3,7 @@
 use iobox::message::{Draft, Message};
 use iobox_testkit::broker::support::{ORIGIN, message};
 
-/// Stands in passwords, tokens and payloads.
+/// Stands in passwords and tokens, and in payloads that no broker is sent.
 pub(crate) const SECRET: &str = "s3cr3t-CANARY";
 
 /// The same with what is special in a URL behind it, and how one writes that there.
@@ -12,6 +12,9 @@ pub(crate) const SPECIAL: (&str, &str) =
 
 /// Stands in ordering keys and in the values of headers.
 pub(crate) const PRIVATE: &str = "linnet-8c41";
+
+/// Stands in payloads.
+pub(crate) const PAYLOAD: &str = "finch-93b07d";
 
 /// The forms in which a planted text would show: as it is, percent-encoded, in base 64, in hex, and as
 /// the numbers that `Debug` makes of bytes.
@@ -45,7 +48,7 @@ fn base64(bytes: &[u8]) -> String {
 
 /// A draft that is secret in every part but its id and topic.
 pub(crate) fn draft(id: &str) -> Draft {
-    let draft = Draft::new("orders.created", format!("{{\"password\":\"{SECRET}\"}}"));
+    let draft = Draft::new("orders.created", format!("{{\"password\":\"{PAYLOAD}\"}}"));
     draft
         .id(id)
         .key(format!("{PRIVATE}-{id}"))
@@ -61,7 +64,7 @@ pub(crate) fn secret(id: &str, topic: &str) -> Message {
         topic,
         Some(&key),
         &[("tenant", PRIVATE)],
-        SECRET,
+        PAYLOAD,
     )
 }
 
