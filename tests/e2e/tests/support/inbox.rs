@@ -67,6 +67,17 @@ impl Database {
         rows.into_iter().map(accepted).collect()
     }
 
+    /// How many effects of a transactional handler are committed.
+    pub(crate) async fn count_effects(&self, handler: &str) -> u64 {
+        let Backend::Postgres { pool, .. } = &self.backend else {
+            return self.effects(handler).await.len() as u64;
+        };
+        let count = "select count(*) from effect where handler = $1";
+        let count = sqlx::query_scalar(count).bind(handler).fetch_one(pool);
+        let count: i64 = count.await.expect("a count");
+        count.unsigned_abs()
+    }
+
     /// Orders one of the inbox processes to stand still where `order` says.
     pub(crate) fn order(&self, order: &str) {
         fs::write(self.file(order), "").expect("an order");
