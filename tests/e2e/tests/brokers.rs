@@ -18,7 +18,7 @@ use support::{
     checker::check,
     database::Database,
     log, number,
-    process::{Relay, stop_all},
+    process::{Process, stop_all},
     until,
     writers::Writers,
 };
@@ -70,20 +70,20 @@ async fn through(database: Arc<Database>, mut broker: Broker) {
         .chain(arguments.iter().map(String::as_str))
         .collect();
     let mut relays = vec![
-        Relay::start(&database, "one", &options),
-        Relay::start(&database, "two", &options),
+        Process::relay(&database, "one", &options),
+        Process::relay(&database, "two", &options),
     ];
     // The victim stops reporting after a while, so that it dies with publishes that the broker has
     // confirmed and nobody has settled.
     let hold_after = (messages() / 20).to_string();
     let hold = ["--hold-after", &hold_after];
-    let mut victim = Relay::start(&database, "victim", &[&options[..], &hold].concat());
+    let mut victim = Process::relay(&database, "victim", &[&options[..], &hold].concat());
     victim.ready().await;
     let writers = Writers::start(&database, KEYS, messages(), u64::MAX);
     let sent: usize = victim.line("SENT").await.parse().expect("a number");
     assert!(sent > 0);
     victim.kill();
-    relays.push(Relay::start(&database, "heir", &options));
+    relays.push(Process::relay(&database, "heir", &options));
 
     let mut progress = database.progress();
     until(limit(), "a third of all messages", async || {

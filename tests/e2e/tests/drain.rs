@@ -10,7 +10,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use iobox::store::State;
-use support::{LONG, database::Database, log, process::Relay, until, writers::Writers};
+use support::{LONG, database::Database, log, process::Process, until, writers::Writers};
 
 const UNSETTLED: [State; 3] = [State::Pending, State::Retrying, State::Waiting];
 const MESSAGES: u64 = 5_000;
@@ -75,7 +75,7 @@ async fn what_is_in_flight_ends(database: Arc<Database>) {
         "200",
     ];
     let database = filled(database).await;
-    let relay = Relay::start(&database, "drained", &options);
+    let relay = Process::relay(&database, "drained", &options);
     let mut progress = database.progress();
     until(LONG, "some messages", async || progress.count() >= 300).await;
     let before = progress.count();
@@ -95,7 +95,7 @@ async fn what_is_in_flight_ends(database: Arc<Database>) {
     );
 
     // The next one goes on at once, and there is no copy.
-    let relay = Relay::start(&database, "next", &["--ttl", "10000"]);
+    let relay = Process::relay(&database, "next", &["--ttl", "10000"]);
     database.drained().await;
     relay.stop().await;
     let report = database.report(&history);
@@ -111,7 +111,7 @@ async fn what_outlasts_the_grace_is_left(database: Arc<Database>) {
         "--batch", "50", "--ttl", "20000", "--grace", "300", "--delay", "5000",
     ];
     let database = filled(database).await;
-    let mut relay = Relay::start(&database, "cut", &options);
+    let mut relay = Process::relay(&database, "cut", &options);
     relay.ready().await;
     until(LONG, "a message in flight", async || {
         let stats = database.stats().await;

@@ -16,7 +16,7 @@ use support::{
     LONG,
     database::Database,
     number,
-    process::{Relay, stop_all},
+    process::{Process, stop_all},
     until,
     writers::Writers,
 };
@@ -60,13 +60,13 @@ async fn through(database: Arc<Database>) {
     let started = Instant::now();
     database.open_accounts(KEYS).await;
     let mut relays = vec![
-        Relay::start(&database, "one", &OPTIONS),
-        Relay::start(&database, "two", &OPTIONS),
+        Process::relay(&database, "one", &OPTIONS),
+        Process::relay(&database, "two", &OPTIONS),
     ];
     // The victim stops reporting after a while, so that it dies with a publish that is sent and not
     // settled.
     let hold_after = (messages() / 20).to_string();
-    let mut victim = Relay::start(
+    let mut victim = Process::relay(
         &database,
         "victim",
         &[&OPTIONS[..], &["--hold-after", &hold_after]].concat(),
@@ -77,7 +77,7 @@ async fn through(database: Arc<Database>) {
     assert!(sent > 0);
     let written_at_kill = writers.committed();
     victim.kill();
-    relays.push(Relay::start(&database, "heir", &OPTIONS));
+    relays.push(Process::relay(&database, "heir", &OPTIONS));
 
     until(limit(), "all transactions", async || writers.are_done()).await;
     let (committed, rolled_back) = writers.finish().await;
@@ -135,7 +135,7 @@ async fn caught(database: Arc<Database>) {
     database.open_accounts(KEYS).await;
     Writers::fill(&database, KEYS, messages(), limit()).await;
     let history = database.history().await;
-    let mut liar = Relay::start(&database, "liar", &LATE);
+    let mut liar = Process::relay(&database, "liar", &LATE);
     let early: usize = liar.line("REPORTED").await.parse().expect("a number");
     assert!(early > 0);
     until(LONG, "a settled message", async || {
@@ -143,7 +143,7 @@ async fn caught(database: Arc<Database>) {
     })
     .await;
     liar.kill();
-    let honest = Relay::start(&database, "honest", &OPTIONS);
+    let honest = Process::relay(&database, "honest", &OPTIONS);
     database.drained().await;
     honest.stop().await;
     let report = database.report(&history);

@@ -10,7 +10,9 @@ mod support;
 use std::sync::Arc;
 
 use iobox::store::State;
-use support::{LONG, checker::Committed, database::Database, process::Relay, until, writers::Plan};
+use support::{
+    LONG, checker::Committed, database::Database, process::Process, until, writers::Plan,
+};
 
 const MAX_CRASHES: usize = 3;
 /// One kills before anybody suspects it, one while it is marked among others; the rest count.
@@ -53,13 +55,13 @@ async fn bury(database: Arc<Database>) {
         KILLER,
     ];
     let mut crashes = 0;
-    let mut relay = Relay::start(&database, "run-0", &options);
+    let mut relay = Process::relay(&database, "run-0", &options);
     until(LONG, "a dead letter, and nothing else to do", async || {
         if let Some(status) = relay.ended() {
             assert!(!status.success());
             crashes += 1;
             assert!(crashes <= CRASHES_MAX, "{crashes} crashes");
-            relay = Relay::start(&database, &format!("run-{crashes}"), &options);
+            relay = Process::relay(&database, &format!("run-{crashes}"), &options);
         }
         let stats = database.stats().await;
         stats.dead == 1 && stats.pending + stats.retrying == 0

@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use support::{
     LONG,
     database::Database,
-    process::{Relay, stop_all},
+    process::{Process, stop_all},
     until,
     writers::Writers,
 };
@@ -58,8 +58,8 @@ async fn survive(database: Arc<Database>, seed: u64) {
     database.open_accounts(KEYS).await;
     let mut random = Rng::with_seed(seed);
     let mut progress = database.progress();
-    let mut relays: Vec<Relay> = (0..3)
-        .map(|at| Relay::start(&database, &format!("first-{at}"), &OPTIONS))
+    let mut relays: Vec<Process> = (0..3)
+        .map(|at| Process::relay(&database, &format!("first-{at}"), &OPTIONS))
         .collect();
     let writers = Writers::start(&database, KEYS, u64::MAX, AHEAD);
     // A moment is a number of messages that go through before it.
@@ -67,7 +67,7 @@ async fn survive(database: Arc<Database>, seed: u64) {
         writers.wait_for(random.u64(20..800), &mut progress).await;
         let victim = random.usize(..relays.len());
         relays.swap_remove(victim).kill();
-        relays.push(Relay::start(&database, &format!("heir-{kill}"), &OPTIONS));
+        relays.push(Process::relay(&database, &format!("heir-{kill}"), &OPTIONS));
     }
     let killed = started.elapsed();
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use iobox::store::State;
 use support::{
-    LONG, checker::Committed, database::Database, log, process::Relay, until, writers::Plan,
+    LONG, checker::Committed, database::Database, log, process::Process, until, writers::Plan,
 };
 
 const REJECTED: [&str; 2] = ["m-k2-1", "m-keyless-7"];
@@ -43,7 +43,7 @@ async fn they_go_on(database: Arc<Database>) {
         "--reject",
         REJECTED[1],
     ];
-    let relay = Relay::start(&database, "run", &options);
+    let relay = Process::relay(&database, "run", &options);
     until(LONG, "all that can go", async || {
         let stats = database.stats().await;
         stats.dead == 2 && stats.pending + stats.retrying == 0

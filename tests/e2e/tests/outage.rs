@@ -17,7 +17,7 @@ use std::{
 use iobox::store::State;
 use iobox_testkit::servers::Postgres;
 use support::{
-    LONG, POLL, broker::Broker, checker::check, database::Database, log, number, process::Relay,
+    LONG, POLL, broker::Broker, checker::check, database::Database, log, number, process::Process,
     until, writers::Writers,
 };
 use tokio::task::spawn_blocking;
@@ -34,7 +34,7 @@ fn outage() -> Duration {
 }
 
 /// Lets the outage last, and returns by how many KiB the relay grew at most.
-async fn endure(relay: &Relay) -> u64 {
+async fn endure(relay: &Process) -> u64 {
     let (before, end) = (relay.resident(), Instant::now() + outage());
     let mut most = before;
     while Instant::now() < end {
@@ -95,7 +95,7 @@ async fn of_the_database() {
     let writers = Writers::start(&database, KEYS, u64::MAX, 5_000);
     until(LONG, "a backlog", async || writers.committed() >= 4_000).await;
     let options = [&OPTIONS[..], &["--delay", "100"]].concat();
-    let relay = Relay::start(&database, "run", &options);
+    let relay = Process::relay(&database, "run", &options);
     let mut progress = database.progress();
     writers.wait_for(500, &mut progress).await;
 
@@ -139,7 +139,7 @@ async fn of_the_broker(database: Arc<Database>) {
         &["--delay", "5", "--unavailable-while", &flag_option],
     ]
     .concat();
-    let relay = Relay::start(&database, "run", &options);
+    let relay = Process::relay(&database, "run", &options);
     let mut progress = database.progress();
     let writers = Writers::start(&database, KEYS, u64::MAX, 10_000);
     writers.wait_for(2_000, &mut progress).await;
@@ -180,7 +180,7 @@ async fn of_a_server(database: Arc<Database>, mut broker: Broker) {
         .into_iter()
         .chain(arguments.iter().map(String::as_str))
         .collect();
-    let relay = Relay::start(&database, "run", &options);
+    let relay = Process::relay(&database, "run", &options);
     let mut progress = database.progress();
     let writers = Writers::start(&database, KEYS, u64::MAX, 5_000);
     writers.wait_for(2_000, &mut progress).await;

@@ -18,7 +18,7 @@ use support::{
     broker::Broker,
     checker::{Committed, Report, check},
     database::Database,
-    process::{Relay, stop_all},
+    process::{Process, stop_all},
 };
 use tokio::{sync::Mutex, task::spawn_blocking};
 
@@ -102,7 +102,7 @@ async fn write(database: &Database, arguments: &[String]) -> Vec<Committed> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let script = database.file("script.sql");
     fs::write(&script, SCRIPT).expect("a script");
-    let relays = ["one", "two"].map(|run| Relay::start(database, run, &arguments));
+    let relays = ["one", "two"].map(|run| Process::relay(database, run, &arguments));
 
     let (url, schema) = database.schema();
     let mut command = Command::new(pgbench());

@@ -20,7 +20,7 @@ use support::{
     checker::{Committed, check},
     cutter::Cutter,
     database::Database,
-    process::Relay,
+    process::Process,
     until,
     writers::Plan,
 };
@@ -74,7 +74,7 @@ async fn isolate(database: Arc<Database>, broker: Broker) {
         .into_iter()
         .chain(arguments.iter().map(String::as_str))
         .collect();
-    let relay = Relay::start(&database, "run", &options);
+    let relay = Process::relay(&database, "run", &options);
     others_are_done(&database).await;
 
     // It has its turn again and again, and it alone is counted.

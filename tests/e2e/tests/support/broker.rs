@@ -1,11 +1,11 @@
 //! Brokers: servers of a test's own, and readers of their streams that are not ours.
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, pin::pin, time::Duration};
 
 use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, pull},
-    stream::Config as StreamConfig,
+    stream::{Config as StreamConfig, RetentionPolicy},
 };
 use futures_util::StreamExt as _;
 use iobox::nats::wire;
@@ -39,6 +39,11 @@ pub(crate) enum Broker {
 impl Broker {
     /// A NATS with an empty stream.
     pub(crate) async fn jetstream() -> Self {
+        Self::jetstream_with(RetentionPolicy::Limits).await
+    }
+
+    /// A NATS with an empty stream that keeps entries for as long as `retention` says.
+    pub(crate) async fn jetstream_with(retention: RetentionPolicy) -> Self {
         let server = spawn_blocking(Nats::private).await.expect("no panic");
         let server = server.expect("a server of its own");
         let client = async_nats::connect(server.url()).await.expect("open");
@@ -46,6 +51,7 @@ impl Broker {
             name: STREAM.to_owned(),
             subjects: vec![format!("{STREAM}.>")],
             duplicate_window: DUPLICATE_WINDOW,
+            retention,
             ..StreamConfig::default()
         };
         let made = jetstream::new(client).create_stream(config).await;
@@ -88,7 +94,7 @@ impl Broker {
         address.parse().expect("an address")
     }
 
-    /// Those arguments of a relay process that name it.
+    /// Those arguments of a process that name it.
     pub(crate) fn arguments(&self) -> Vec<String> {
         self.arguments_at(self.address())
     }
@@ -109,9 +115,7 @@ impl Broker {
         match self {
             Self::JetStream(server) => read_jetstream(server.url()).await,
             Self::Redis(server) => {
-                let client = redis::Client::open(server.url()).expect("a URL");
-                let client = client.get_multiplexed_async_connection().await;
-                let mut client = client.expect("a connection");
+                let mut client = connect_redis(server.url()).await;
                 let mut all = Vec::new();
                 for topic in TOPICS {
                     all.extend(read_redis(&mut client, &format!("{PREFIX}{topic}")).await);
@@ -120,12 +124,79 @@ impl Broker {
             }
         }
     }
+
+    /// Whether the stored position of a source is that of the last entry of each stream.
+    pub(crate) async fn ends_at(&self, position: &str) -> bool {
+        match self {
+            Self::JetStream(server) => {
+                let state = stream(server.url()).await.cached_info().state.clone();
+                position.split('/').nth(1) == Some(state.last_sequence.to_string().as_str())
+            }
+            Self::Redis(server) => {
+                let mut client = connect_redis(server.url()).await;
+                for topic in TOPICS {
+                    let stream = format!("{PREFIX}{topic}");
+                    let mut command = redis::cmd("XREVRANGE");
+                    command.arg(&stream).arg(&["+", "-", "COUNT", "1"]);
+                    let last: Value = command.query_async(&mut client).await.expect("an entry");
+                    let last = Vec::<Entry>::from_redis_value(last).expect("entries");
+                    let mut places = position.split(' ');
+                    let is_last = |id: &str| {
+                        places.any(|place| {
+                            place.starts_with(&format!("{id}/"))
+                                && place.ends_with(&format!("/{stream}"))
+                        })
+                    };
+                    if !last.first().map(|(id, _)| id.as_str()).is_none_or(is_last) {
+                        return false;
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// How many consumers or groups it keeps for readers, and how many entries for those, where they
+    /// outlive a reader.
+    pub(crate) async fn keeps(&self) -> (usize, Option<u64>) {
+        match self {
+            Self::JetStream(server) => {
+                let stream = stream(server.url()).await;
+                let info = stream.cached_info();
+                let removes = info.config.retention != RetentionPolicy::Limits;
+                let entries = removes.then_some(info.state.messages);
+                (info.state.consumer_count, entries)
+            }
+            Self::Redis(server) => {
+                let mut client = connect_redis(server.url()).await;
+                let mut command = redis::cmd("XINFO");
+                command.arg("GROUPS").arg(format!("{PREFIX}{}", TOPICS[0]));
+                let groups: Vec<HashMap<String, Value>> =
+                    command.query_async(&mut client).await.expect("groups");
+                let pending = groups.iter().map(|group| match &group["pending"] {
+                    Value::Int(count) => u64::try_from(*count).expect("a count"),
+                    other => panic!("no count: {other:?}"),
+                });
+                (groups.len(), Some(pending.sum()))
+            }
+        }
+    }
+}
+
+async fn stream(url: &str) -> jetstream::stream::Stream {
+    let client = async_nats::connect(url).await.expect("a connection");
+    let stream = jetstream::new(client).get_stream(STREAM).await;
+    stream.expect("a stream")
+}
+
+async fn connect_redis(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL");
+    let client = client.get_multiplexed_async_connection().await;
+    client.expect("a connection")
 }
 
 async fn read_jetstream(url: &str) -> Vec<Accepted> {
-    let client = async_nats::connect(url).await.expect("a connection");
-    let stream = jetstream::new(client).get_stream(STREAM).await;
-    let stream = stream.expect("a stream");
+    let stream = stream(url).await;
     let count = usize::try_from(stream.cached_info().state.messages).expect("a count");
     if count == 0 {
         return Vec::new();

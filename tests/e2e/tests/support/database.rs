@@ -41,11 +41,11 @@ create table history (id text primary key, key text, position bigint not null);
 #[derive(Debug)]
 pub(crate) struct Database {
     folder: TempDir,
-    backend: Backend,
+    pub(super) backend: Backend,
 }
 
 #[derive(Debug)]
-enum Backend {
+pub(super) enum Backend {
     Postgres {
         url: String,
         schema: String,
@@ -127,7 +127,7 @@ impl Database {
         }
     }
 
-    /// Those arguments of a relay process that name it.
+    /// Those arguments of a process that name it.
     pub(crate) fn arguments(&self) -> Vec<String> {
         match &self.backend {
             Backend::Postgres { url, schema, .. } => {
@@ -148,7 +148,7 @@ impl Database {
         }
     }
 
-    /// The log of its relays.
+    /// The log of its processes.
     pub(crate) fn log(&self) -> PathBuf {
         self.file("log")
     }

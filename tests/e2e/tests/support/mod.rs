@@ -1,4 +1,4 @@
-//! What the tests share: databases, brokers, writers, relay processes, the checker.
+//! What the tests share: databases, brokers, writers, processes, the checker.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
@@ -6,6 +6,8 @@ pub(crate) mod broker;
 pub(crate) mod checker;
 pub(crate) mod cutter;
 pub(crate) mod database;
+pub(crate) mod flow;
+pub(crate) mod inbox;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod writers;

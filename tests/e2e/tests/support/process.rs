@@ -1,4 +1,4 @@
-//! Relay processes: started, signalled, killed and reaped, also when a test panics.
+//! Processes of relays and inboxes: started, signalled, killed and reaped, also when a test panics.
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,21 +20,33 @@ use super::{LONG, database::Database, until};
 /// How many lines a process may print that nobody reads.
 const LINES: usize = 10_000;
 
-/// A running relay. Killed and reaped when it is dropped.
+/// A running relay or inbox. Killed and reaped when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     errors: PathBuf,
 }
 
-impl Relay {
+impl Process {
     /// Starts a relay on `database` that appends to its log.
-    pub(crate) fn start(database: &Database, run: &str, options: &[&str]) -> Self {
+    pub(crate) fn relay(database: &Database, run: &str, options: &[&str]) -> Self {
+        Self::start("relay", database, run, options)
+    }
+
+    /// Starts an inbox on `database` whose plain handlers append to its log, and whose orders are
+    /// among its files.
+    pub(crate) fn inbox(database: &Database, run: &str, options: &[&str]) -> Self {
+        let orders = database.file("").display().to_string();
+        let options = [&["--orders", &orders], options].concat();
+        Self::start("inbox", database, run, &options)
+    }
+
+    fn start(role: &str, database: &Database, run: &str, options: &[&str]) -> Self {
         let errors = database.file("errors");
         let stderr = OpenOptions::new().create(true).append(true).open(&errors);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_relay-process"))
-            .args(["--leash", "--run", run])
+        let mut child = Command::new(env!("CARGO_BIN_EXE_e2e-process"))
+            .args([role, "--leash", "--run", run])
             .args(database.arguments())
             .arg("--log")
             .arg(database.log())
@@ -43,7 +55,7 @@ impl Relay {
             .stdout(Stdio::piped())
             .stderr(stderr.expect("a file"))
             .spawn()
-            .expect("a relay");
+            .expect("a process");
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let (told, lines) = sync_channel(LINES);
         thread::spawn(move || {
@@ -60,31 +72,40 @@ impl Relay {
         }
     }
 
-    /// Waits until it owns partitions.
+    /// Waits until it works: a relay owns partitions, the handlers of an inbox are subscribed.
     pub(crate) async fn ready(&mut self) {
         self.line("READY").await;
     }
 
-    /// Waits for a line that starts with `word`, and returns the rest of it.
+    /// Waits for a line whose first word is `word`, and returns the rest of it.
     pub(crate) async fn line(&mut self, word: &str) -> String {
         let mut found = None;
         until(LONG, word, async || {
-            loop {
-                match self.lines.try_recv() {
-                    Ok(line) => found = line.strip_prefix(word).map(|rest| rest.trim().to_owned()),
-                    Err(TryRecvError::Empty) => return false,
-                    Err(TryRecvError::Disconnected) => panic!("it ended; {}", self.errors()),
-                }
-                if found.is_some() {
-                    return true;
-                }
-            }
+            found = self.said(word);
+            found.is_some()
         })
         .await;
         found.expect("a line")
     }
 
-    /// What all relays of this database said on their error output.
+    /// The rest of the next line whose first word is `word`, if it was said. Lines before it are gone.
+    pub(crate) fn said(&mut self, word: &str) -> Option<String> {
+        loop {
+            match self.lines.try_recv() {
+                Ok(line) => {
+                    // One word may begin as another does.
+                    let (first, rest) = line.split_once(' ').unwrap_or((&line, ""));
+                    if first == word {
+                        return Some(rest.to_owned());
+                    }
+                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => panic!("it ended; {}", self.errors()),
+            }
+        }
+    }
+
+    /// What all processes of this database said on their error output.
     fn errors(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()
     }
@@ -113,7 +134,10 @@ impl Relay {
         self.signal(Signal::SIGTERM);
         let drained = self.line("DRAINED").await;
         drained.parse::<u64>().expect("milliseconds");
-        until(LONG, "the end of a relay", async || self.ended().is_some()).await;
+        until(LONG, "the end of a process", async || {
+            self.ended().is_some()
+        })
+        .await;
         let took = asked.elapsed();
         let status = self.ended().expect("an end");
         assert!(status.success(), "{status}; {}", self.errors());
@@ -131,7 +155,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended; then there is nothing to kill.
         let _ = self.child.kill();
@@ -143,8 +167,8 @@ impl Drop for Relay {
 }
 
 /// Stops them all.
-pub(crate) async fn stop_all(relays: impl IntoIterator<Item = Relay>) {
-    for relay in relays {
-        relay.stop().await;
+pub(crate) async fn stop_all(processes: impl IntoIterator<Item = Process>) {
+    for process in processes {
+        process.stop().await;
     }
 }

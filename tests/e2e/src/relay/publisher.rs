@@ -15,7 +15,8 @@ use iobox::{
 };
 use tokio::time::sleep;
 
-use crate::{cli::Faults, log::Log, say};
+use super::cli::Faults;
+use crate::{log::Log, say};
 
 /// A broker that is a file.
 #[derive(Debug)]

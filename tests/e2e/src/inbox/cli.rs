@@ -1,0 +1,39 @@
+//! The command line of an inbox: which handlers, which settings, where its orders are.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::place::Places;
+
+/// Runs one inbox that reads a broker.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// A handler of this name that writes into the table `effect` in its transaction; may be repeated
+    #[arg(long)]
+    pub(crate) book: Vec<String>,
+    /// A handler of this name that appends to the log; may be repeated
+    #[arg(long)]
+    pub(crate) note: Vec<String>,
+    /// The file that the plain handlers append to
+    #[arg(long)]
+    pub(crate) log: PathBuf,
+    /// The name of this run in the log
+    #[arg(long, default_value = "run")]
+    pub(crate) run: String,
+    /// The folder in which files are orders
+    #[arg(long)]
+    pub(crate) orders: PathBuf,
+    /// The most messages that a handler works on at once
+    #[arg(long, default_value_t = 16)]
+    pub(crate) concurrency: usize,
+    /// The time-to-live of the leases, in milliseconds
+    #[arg(long, default_value_t = 10_000)]
+    ttl: u64,
+}
+
+impl Args {
+    pub(crate) const fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl)
+    }
+}
