@@ -70,7 +70,7 @@
 //! * `migrate`: the tables, their versions, and the script for people who run DDL themselves.
 //! * `sql`: every statement, named, with the index and the locks it relies on.
 //! * `store`: the traits, one file for each noun; `row`: what a row decodes to.
-//! * `pool`: connections of the store's own; `wake`: the demand-driven NOTIFY.
+//! * `pool`, `session`: connections of the store's own; `wake`: the demand-driven NOTIFY.
 //! * `error`: one table from SQLSTATE to what the caller should do.
 //!
 //! [`Admin`]: iobox_core::store::Admin
@@ -84,10 +84,12 @@ mod ident;
 mod migrate;
 mod pool;
 mod row;
+mod session;
 mod sql;
 mod store;
 mod url;
 mod wake;
 
 pub use config::{Config, ConfigBuilder};
+pub use session::Session;
 pub use store::{LeftRow, MoveIn, MovedIn, MovedTable, PostgresStore};

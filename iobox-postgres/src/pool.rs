@@ -1,7 +1,7 @@
 //! The pool: connections of the store's own, set so that every statement can rely on them.
 //!
 //! A `begin` that is cancelled at the wrong moment leaves a connection of sqlx 0.9.0 in an open
-//! transaction, and what the next borrower writes is lost. So the store opens transactions in a pool
+//! transaction, and what the next borrower writes is lost. So the store opens transactions in sessions
 //! of their own alone, and only in tasks that nobody can cancel; every other call is one
 //! autocommitted statement.
 
@@ -13,12 +13,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use crate::{Config, error::from_sqlx};
+use crate::{Config, error::from_sqlx, session::Sessions};
 
 /// The first server version, as `server_version_num` counts, that the statements are tested with.
 const SERVER_MIN: u32 = 150_000;
 /// A pooled connection that was idle for longer is tested before use.
-const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(10);
+pub(crate) const IDLE_UNTESTED_MAX: Duration = Duration::from_secs(10);
 /// How long a statement of administration may run.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
@@ -113,15 +113,15 @@ impl Connector {
         self.patient().lazy(config, 2, false)
     }
 
-    /// The pool for transactions of handlers and receptions; opens nothing yet. A handler may wait for
-    /// other things than the server, so that its session may be idle for long; from the mark on it may
-    /// not, nor in a transaction that no handler works in.
-    pub(crate) fn handler_pool(&self, config: &Config) -> PgPool {
+    /// The sessions for transactions of handlers and of the store's own. A handler may wait for other
+    /// things than the server, so that its session may be idle for long; from the mark on it may not,
+    /// nor in a transaction that no handler works in.
+    pub(crate) fn sessions(&self, config: &Config) -> Sessions {
         let patient = Self {
             idle_in_transaction_timeout: ADMIN_TIMEOUT.max(self.idle_in_transaction_timeout),
             ..self.patient()
         };
-        patient.lazy(config, config.pool_size, false)
+        Sessions::new(patient, config.pool_size, config.pool_timeout)
     }
 
     /// A pool of one connection, which a listener takes for its life; opens nothing yet.

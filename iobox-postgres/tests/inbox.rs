@@ -258,3 +258,32 @@ async fn waiting_for_a_connection_is_no_attempt() {
     assert_eq!(effects(&schema.0, "true").await, (wanted, wanted));
     assert_eq!(stats(&*store, "a").await.dead, 0);
 }
+
+/// What is begun inside of a transaction of a handler is a savepoint, on a connection that was just
+/// opened and on one that is used again, also after a transaction that was rolled back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_begun_inside_of_a_handler_is_a_savepoint() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    effect_table(&schema).await;
+    for round in ["1", "2", "3", "4"] {
+        let mut open = store.begin_handling().await.expect("begin");
+        insert(&mut open, &schema.0, "outer", round).await;
+        let mut inner = open.begin().await.expect("a savepoint");
+        insert(&mut inner, &schema.0, "undone", round).await;
+        inner.rollback().await.expect("a rollback");
+        let mut inner = open.begin().await.expect("a savepoint");
+        insert(&mut inner, &schema.0, "inner", round).await;
+        inner.commit().await.expect("released");
+        assert_eq!(effects(&schema.0, &format!("id = '{round}'")).await, (0, 0));
+        if round == "2" {
+            drop(open);
+        } else {
+            store.commit_handling(open).await.expect("commit");
+        }
+    }
+    assert_eq!(effects(&schema.0, "handler = 'outer'").await, (3, 3));
+    assert_eq!(effects(&schema.0, "handler = 'inner'").await, (3, 3));
+    assert_eq!(effects(&schema.0, "handler = 'undone'").await, (0, 0));
+    assert_eq!(effects(&schema.0, "id = '2'").await, (0, 0));
+}

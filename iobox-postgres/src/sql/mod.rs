@@ -21,7 +21,7 @@ mod wake;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, query::Query};
 
 pub(crate) use admin::{AdminSql, SelectionSql};
 pub(crate) use enqueue::EnqueueSql;
@@ -46,11 +46,12 @@ impl Statement {
     }
 
     /// What opens a transaction whose session may stand idle in it for no longer than `idle`.
-    pub(crate) fn begin(idle: Duration) -> AssertSqlSafe<String> {
+    pub(crate) fn begin(idle: Duration) -> SqlStr {
         AssertSqlSafe(format!(
             "begin; set local idle_in_transaction_session_timeout = {}",
             idle.as_millis()
         ))
+        .into_sql_str()
     }
 
     /// The statement as a prepared query.

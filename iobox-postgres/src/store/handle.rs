@@ -19,6 +19,7 @@ use crate::{
     Config,
     error::from_sqlx,
     pool::Connector,
+    session::Sessions,
     sql::{Names, Shelf, Sql},
     wake::DatabaseWakeUp,
 };
@@ -41,7 +42,7 @@ pub struct PostgresStore {
     pub(super) admin_pool: PgPool,
     /// The connections of transactions: of handlers and of receptions. None of the other calls borrows
     /// one, and none of these is opened but by a task that nobody can cancel.
-    pub(super) handler_pool: PgPool,
+    pub(super) sessions: Arc<Sessions>,
     /// The subscriptions as they were last read.
     pub(super) routing: Arc<Routing>,
     /// The connection that renews, so that a busy pool cannot delay a renewal.
@@ -71,7 +72,7 @@ impl PostgresStore {
             sql: Arc::new(Sql::new(&names)),
             shelf: Arc::new(Shelf::outbox()),
             routing: Arc::default(),
-            handler_pool: connector.handler_pool(&config),
+            sessions: Arc::new(connector.sessions(&config)),
             pool: connector.pool(&config),
             admin_pool: connector.admin_pool(&config),
             renewals: Arc::default(),
@@ -111,7 +112,7 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.pool.close().await;
         self.admin_pool.close().await;
-        self.handler_pool.close().await;
+        self.sessions.close();
         self.renewals.lock().await.take();
         if let Some(wake_up) = &self.wake_up {
             wake_up.close();

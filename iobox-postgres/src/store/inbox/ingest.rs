@@ -24,7 +24,7 @@ impl PostgresStore {
     /// finds it moved. The right to read is looked at last: whoever takes it waits for the COMMIT, and
     /// what was taken before is seen.
     async fn ingest_once(&self, source: &SourceName, request: &IngestRequest) -> Result<Ingested> {
-        let mut tx = self.begin_own().await.map_err(failed)?;
+        let mut tx = self.begin_own("ingesting").await?;
         let moves = self.sql.ingest.move_position.query();
         let moved = moves
             .bind(source.as_str().to_owned())
@@ -38,13 +38,12 @@ impl PostgresStore {
         } else {
             let received = self.store(&mut tx, source, &request.deliveries).await?;
             if self.may_read(&mut tx, source, request.epoch).await? {
-                tx.commit().await.map_err(failed)?;
+                tx.commit("ingesting").await?;
                 return Ok(Ingested::Stored(received));
             }
             Ingested::LeaseLost
         };
-        // A connection that fails now is rolled back by the server.
-        drop(tx.rollback().await);
+        tx.roll_back().await;
         Ok(refused)
     }
 

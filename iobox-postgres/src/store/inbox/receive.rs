@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,12 +14,13 @@ use iobox_core::{
     queue::Queue,
     store::Receive,
 };
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::routing::{Numbered, numbers_of};
 use crate::{
     error::from_sqlx,
     row::get,
+    session::Session,
     sql::Statement,
     store::{PostgresStore, enqueue::chunks, micros},
 };
@@ -204,9 +206,9 @@ impl PostgresStore {
     /// Opens a transaction of our own, at READ COMMITTED. It waits for nothing but the server, so that a
     /// session that stands idle in it is one whose process was paused: the server ends it after a lease.
     /// Only for tasks that nobody can cancel.
-    pub(super) async fn begin_own(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pub(in crate::store) async fn begin_own(&self, doing: &'static str) -> Result<Session> {
         let begin = Statement::begin(self.shortest_lease.get());
-        self.handler_pool.begin_with(begin).await
+        Arc::clone(&self.sessions).begin(doing, Some(begin)).await
     }
 
     /// Receives in a transaction of our own.
@@ -215,11 +217,9 @@ impl PostgresStore {
         source: &SourceName,
         deliveries: &[Delivery],
     ) -> Result<Vec<Received>> {
-        let opened = self.begin_own().await;
-        let mut tx = opened.map_err(|source| from_sqlx("receiving", source))?;
+        let mut tx = self.begin_own("receiving").await?;
         let received = self.store(&mut tx, source, deliveries).await?;
-        let committed = tx.commit().await;
-        committed.map_err(|source| from_sqlx("receiving", source))?;
+        tx.commit("receiving").await?;
         Ok(received)
     }
 }

@@ -29,13 +29,13 @@ impl PostgresStore {
     async fn subscribe_all(&self, all: Vec<Subscription>) -> Result<()> {
         self.known(&Queue::Outbox)?;
         self.verify().await?;
-        let mut tx = self.begin_own().await.map_err(failed)?;
+        let mut tx = self.begin_own("subscribing").await?;
         let sql = &self.sql.inbox;
         // Nobody receives from here to the commit.
         execute(&sql.change_routing, &mut tx).await?;
         self.add(&mut tx, &all).await?;
         self.hand_over(&mut tx).await?;
-        tx.commit().await.map_err(failed)
+        tx.commit("subscribing").await
     }
 
     /// Adds the subscriptions that are not there, and what they need.
@@ -139,7 +139,7 @@ impl PostgresStore {
     }
 
     async fn retire_handler(&self, handler: HandlerName) -> Result<bool> {
-        let mut tx = self.begin_own().await.map_err(failed)?;
+        let mut tx = self.begin_own("subscribing").await?;
         execute(&self.sql.inbox.change_routing, &mut tx).await?;
         let retire = self
             .sql
@@ -148,7 +148,7 @@ impl PostgresStore {
             .query()
             .bind(handler.as_str().to_owned());
         let removed = retire.execute(&mut *tx).await.map_err(failed)?;
-        tx.commit().await.map_err(failed)?;
+        tx.commit("subscribing").await?;
         Ok(removed.rows_affected() > 0)
     }
 }

@@ -1,5 +1,7 @@
 //! Marking: that a message was handled, in the transaction of its effects, the fence last.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
@@ -7,28 +9,24 @@ use iobox_core::{
     message::{MessageId, Origin},
     store::{Admitted, Change, Settled, Settlement, Transact, Verdict},
 };
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
-use crate::{error::from_sqlx, row::get, store::PostgresStore};
+use crate::{error::from_sqlx, row::get, session::Session, store::PostgresStore};
 
 /// Transactions of handlers are READ COMMITTED. A caller of [`mark`](Transact::mark) may bring one of
 /// another level.
 #[async_trait]
 impl Transact for PostgresStore {
-    type Open = Transaction<'static, Postgres>;
+    type Open = Session;
 
-    /// Opens a transaction on a connection of the pool for handlers. When this future is dropped the
+    /// Opens a transaction on a connection for handlers. When this future is dropped the
     /// transaction is rolled back.
     async fn begin_handling(&self) -> Result<Self::Open> {
-        let pool = self.handler_pool.clone();
-        // A begin of sqlx 0.9.0 that is cancelled leaves its connection in an open transaction.
-        let opened = tokio::spawn(async move { pool.begin().await });
-        opened
-            .await
-            .map_err(|source| {
-                Error::internal("opening a transaction panicked").with_source(source)
-            })?
-            .map_err(|source| from_sqlx("opening the transaction of a handler", source))
+        let sessions = Arc::clone(&self.sessions);
+        let opening = sessions.begin("opening the transaction of a handler", None);
+        tokio::spawn(opening).await.map_err(|source| {
+            Error::internal("opening a transaction panicked").with_source(source)
+        })?
     }
 
     /// One statement: it locks the row of the partition FOR SHARE, by which whoever takes the partition
@@ -71,10 +69,10 @@ impl Transact for PostgresStore {
 
     /// Commits. When this future is dropped the commit goes on to its end all the same.
     async fn commit_handling(&self, open: Self::Open) -> Result<()> {
-        tokio::spawn(async move { open.commit().await })
+        let committing = open.commit("committing the transaction of a handler");
+        tokio::spawn(committing)
             .await
             .map_err(|source| Error::internal("committing panicked").with_source(source))?
-            .map_err(|source| from_sqlx("committing the transaction of a handler", source))
     }
 
     async fn admit(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iobox_core::{Error, ErrorKind, Result, queue::Queue};
-use sqlx::{Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::{MoveIn, MovedIn, MovedTable, theirs::Theirs};
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     store::PostgresStore,
 };
 
+/// What is being done, for errors.
+const DOING: &str = "moving rows in";
 /// The most bytes of payloads of one transaction, but for a single row that is larger.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often a batch is run again after a conflict.
@@ -29,7 +31,7 @@ pub(super) fn failed(source: sqlx::Error) -> Error {
             "a column of go-iobox's tables is not there; let its own migrations run first",
         );
     }
-    from_sqlx("moving rows in", source)
+    from_sqlx(DOING, source)
 }
 
 /// A table to move from.
@@ -207,7 +209,7 @@ impl PostgresStore {
 
     /// Moves the rows behind `place`, as many as a transaction takes.
     async fn batch(&self, job: &Job, place: &Place, done_too: bool) -> Result<Batch> {
-        let mut tx = self.handler_pool.begin().await.map_err(failed)?;
+        let mut tx = self.begin_own(DOING).await?;
         let picked = self.pick(&mut tx, job, place, done_too).await?;
         let mut moved = MovedTable::default();
         let next = picked.last().map(|row| Place {
@@ -229,7 +231,7 @@ impl PostgresStore {
                 self.take_inbox(&mut tx, job, taken, &mut moved).await?;
             }
         }
-        tx.commit().await.map_err(failed)?;
+        tx.commit(DOING).await?;
         if moved.moved() > 0 {
             self.signal.wake();
         }
@@ -239,7 +241,7 @@ impl PostgresStore {
     /// Locks the next rows; the last ones are passed over when all together are too large.
     async fn pick(
         &self,
-        tx: &mut Transaction<'static, Postgres>,
+        tx: &mut PgConnection,
         job: &Job,
         place: &Place,
         done_too: bool,
@@ -253,7 +255,7 @@ impl PostgresStore {
             let query = job.sql.pick_inbox.query().bind(done_too).bind(at);
             query.bind(id).bind(place.handler.clone()).bind(limit)
         };
-        let rows = query.fetch_all(&mut **tx).await.map_err(failed)?;
+        let rows = query.fetch_all(&mut *tx).await.map_err(failed)?;
         let mut picked = Vec::with_capacity(rows.len());
         let mut bytes = 0_usize;
         for row in &rows {
