@@ -57,10 +57,11 @@ impl Config {
         ConfigBuilder::default()
     }
 
-    /// The most connections that one store opens.
+    /// The most connections that one store opens: `pool_size` for fetches and settles, as many for the
+    /// transactions of handlers and of receptions, and a few for everything else.
     #[must_use]
     pub const fn connections_max(&self) -> u32 {
-        self.pool_size + Self::CONNECTIONS_EXTRA
+        2 * self.pool_size + Self::CONNECTIONS_EXTRA
     }
 }
 
@@ -237,7 +238,7 @@ mod tests {
     fn the_defaults_build() {
         let config = Config::builder().build().unwrap();
         assert_eq!(config.schema.as_str(), "iobox");
-        assert_eq!(config.connections_max(), 9);
+        assert_eq!(config.connections_max(), 13);
     }
 
     #[test]
