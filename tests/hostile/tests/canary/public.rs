@@ -51,6 +51,7 @@ const SHOWN: &[&str] = &[
     "Router",
     "Sealed",
     "Selection",
+    "Session",
     "SourceConfig",
     "SourceConfigBuilder",
     "SqliteStore",

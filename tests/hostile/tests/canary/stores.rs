@@ -12,7 +12,7 @@ use iobox::{
     publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
     queue::Queue,
     sqlite::{self, Failure, SqliteStore},
-    store::{Admin, Enqueue, Filter, Page, Store},
+    store::{Admin, Enqueue, Filter, Page, Store, Transact},
 };
 use iobox_testkit::servers::{Postgres, unique_schema};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -210,6 +210,9 @@ pub(crate) async fn postgres(capture: &Capture) {
     let store = store.expect("a store");
     store.migrate().await.expect("migrate");
     capture.debug("postgres", &store);
+    let session = store.begin_handling().await.expect("a transaction");
+    capture.debug("session", &session);
+    drop(session);
     let mut tx = person.begin().await.expect("begin");
     store
         .enqueue(&mut tx, &IDS.map(draft))
