@@ -36,6 +36,10 @@ fn what_is_no_wire_id_is_refused() {
         uuid.to_string(),
         format!("{uuid}/"),
         format!("{}/a", uuid.simple()),
+        format!(
+            "{}/a",
+            Uuid::from_u128(0xA).hyphenated().to_string().to_uppercase()
+        ),
         format!("{}/a", uuid.urn()),
         format!("{{{uuid}}}/a"),
         format!(" {uuid}/a"),

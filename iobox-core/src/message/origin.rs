@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use uuid::{Uuid, fmt::Hyphenated};
+use uuid::Uuid;
 
 use super::MessageId;
 use crate::{Error, Result};
@@ -31,10 +31,9 @@ impl Origin {
     /// [`Invalid`](crate::ErrorKind::Invalid) when it is not an origin, `/`, and an id.
     pub fn read_wire_id(text: &str) -> Result<(Self, MessageId)> {
         let parts = text.split_once('/').and_then(|(origin, id)| {
+            let read = Self(Uuid::try_parse(origin).ok()?);
             // The one form that is written: a UUID can be written in others.
-            let hyphenated = origin.len() == Hyphenated::LENGTH;
-            let origin = Uuid::try_parse(origin).ok().filter(|_| hyphenated)?;
-            Some((Self(origin), id))
+            (read.to_string() == origin).then_some((read, id))
         });
         let Some((origin, id)) = parts else {
             return Err(Error::invalid(format!(

@@ -8,7 +8,7 @@ use std::{
 use async_nats::HeaderMap;
 use iobox_core::{
     inbox::Delivery,
-    message::{Draft, Headers, Limits, Message, MessageId, OrderingKey, Origin, Topic},
+    message::{Draft, Headers, Limits, Message, OrderingKey, Origin, Topic},
 };
 
 use super::{arrival::Arrival, config::SourceConfig, place::Place};
@@ -50,7 +50,7 @@ impl Decoder {
         let payload = message.payload.clone();
         let delivery = match parts.id {
             Some(id) => {
-                let (origin, id) = wire_id(id)?;
+                let (origin, id) = Origin::read_wire_id(&decoded(wire::ID, id)?).map_err(text)?;
                 let key = parts.key()?;
                 let headers = Headers::from_pairs(parts.given()?).map_err(text)?;
                 let message = Message::new(origin, id, topic, key, headers, payload);
@@ -158,22 +158,6 @@ impl<'a> Parts<'a> {
         });
         given.collect()
     }
-}
-
-/// Reads `<origin>/<id>`.
-fn wire_id(value: &str) -> Result<(Origin, MessageId), String> {
-    let read = value.split_once('/').and_then(|(origin, id)| {
-        let origin = Origin::new(origin.parse().ok()?);
-        Some((origin, id))
-    });
-    let (origin, id) = read.ok_or_else(|| {
-        format!(
-            "its header {} is not a UUID, a slash and an id, percent-encoded",
-            wire::ID
-        )
-    })?;
-    let id = MessageId::new(decoded(wire::ID, id)?).map_err(text)?;
-    Ok((origin, id))
 }
 
 fn decoded<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, String> {
