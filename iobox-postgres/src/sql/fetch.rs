@@ -1,6 +1,6 @@
 //! The statement of fetching.
 
-use super::{Names, Statement};
+use super::{Names, Statement, log};
 
 /// What is due. `$1` partitions in the order in which they are served, `$2` the most rows of each,
 /// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
@@ -18,8 +18,11 @@ use super::{Names, Statement};
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
 ///
-/// The last part names the partitions that hold more; of one that was not visited it knows by one
-/// look whether anything is due.
+/// The last part but one names the partitions that hold more; of one that was not visited it knows by
+/// one look whether anything is due.
+///
+/// Of a log, pending rows are also the logged ones that no cursor has taken (`log::pending`), and a last
+/// row has the snapshot in which all this was seen.
 const FETCH: &str = r#"
 with recursive now as materialized (
   select {clock}() as at
@@ -38,6 +41,7 @@ with recursive now as materialized (
       else plain.ready > room.most end
   from visit as v
   join request as r on r.ord = v.ord + 1
+  {log_cursor}
   cross join lateral (
     select exists (select from {message} as b where b.partition = r.partition and {blocks})
       as present
@@ -64,7 +68,7 @@ with recursive now as materialized (
             and m.seq not in (select unnest($3::bigint[]))
           order by m.seq
           limit room.most + 1
-        )
+        ){log_plain}
         union all
         (
           select first_due.tid, first_due.seq, first_due.size
@@ -132,7 +136,7 @@ with recursive now as materialized (
                 and m.seq not in (select unnest($3::bigint[]))
               order by m.seq
               limit window_pending.most
-            )
+            ){log_careful}
             union all
             (
               select first_due.tid, true, first_due.seq, first_due.key, first_due.size
@@ -186,8 +190,14 @@ where case when v.ord is not null then v.more else
     select from {message} as m
     where m.partition = r.partition and m.state = 1 and m.due_at <= (select at from now)
       and m.seq not in (select unnest($3::bigint[]))
-  ) end
-"#;
+  ){log_more} end
+{log_snapshot}"#;
+
+/// A row without a partition, whose key is the snapshot.
+const SNAPSHOT: &str = "union all
+select null, null, null, null, null, pg_catalog.pg_current_snapshot()::text, null, null, null, null,
+  null, null, null, null, null, null, null
+";
 
 /// The statement of fetching.
 #[derive(Debug)]
@@ -197,8 +207,44 @@ pub(crate) struct FetchSql {
 
 impl FetchSql {
     pub(super) fn new(names: &Names) -> Self {
+        let template = if names.shelf.is_log() {
+            let held = "
+            and m.seq not in (select unnest($3::bigint[]))";
+            let part = |columns, tail| log::pending(columns, "r.partition", held, tail);
+            let plain = part(
+                "m.ctid as tid, m.seq, m.size",
+                "order by m.seq limit room.most + 1",
+            );
+            let careful = part(
+                "m.ctid as tid, false as early, m.seq, m.key, m.size",
+                "order by m.seq limit window_pending.most",
+            );
+            // A partition that was not visited has its cursor looked up here.
+            let more = format!(
+                " or exists (
+    select from (select r.partition) as h
+    {}
+    where exists (
+        (select 1 where false){}
+    )
+  )",
+                log::cursor("h.partition"),
+                log::pending("1", "h.partition", held, "limit 1")
+            );
+            FETCH
+                .replace("{log_cursor}", &log::cursor("r.partition"))
+                .replace("{log_plain}", &plain)
+                .replace("{log_careful}", &careful)
+                .replace("{log_more}", &more)
+                .replace("{log_snapshot}", SNAPSHOT)
+        } else {
+            let parts = ["cursor", "plain", "careful", "more", "snapshot"];
+            parts.iter().fold(FETCH.to_owned(), |text, part| {
+                text.replace(&format!("{{log_{part}}}"), "")
+            })
+        };
         Self {
-            fetch: Statement::new(names, FETCH),
+            fetch: Statement::new(names, &template),
         }
     }
 }

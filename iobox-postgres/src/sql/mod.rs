@@ -10,6 +10,7 @@ mod fetch;
 mod inbox;
 mod ingest;
 mod lease;
+mod log;
 mod mark;
 mod move_in;
 mod names;
@@ -29,6 +30,7 @@ pub(crate) use fetch::FetchSql;
 pub(crate) use inbox::InboxSql;
 pub(crate) use ingest::IngestSql;
 pub(crate) use lease::LeaseSql;
+pub(crate) use log::LogSql;
 pub(crate) use mark::MarkSql;
 pub(crate) use move_in::MoveSql;
 pub(crate) use names::{Names, Shelf};
@@ -80,6 +82,7 @@ pub(crate) struct Sql {
     pub(crate) inbox: InboxSql,
     pub(crate) ingest: IngestSql,
     pub(crate) lease: LeaseSql,
+    pub(crate) log: LogSql,
     pub(crate) mark: MarkSql,
     pub(crate) settle: SettleSql,
     pub(crate) waiting: WaitingSql,
@@ -94,6 +97,7 @@ impl Sql {
             inbox: InboxSql::new(names),
             ingest: IngestSql::new(names),
             lease: LeaseSql::new(names),
+            log: LogSql::new(names),
             mark: MarkSql::new(names),
             settle: SettleSql::new(names),
             waiting: WaitingSql::new(names),

@@ -1,11 +1,11 @@
 //! Statements that move rows between pending and waiting.
 
-use super::{Names, Statement};
+use super::{Names, Statement, log};
 
 /// Makes rows waiting that are in the way. `$1` queue, `$2` partitions, `$3` their epochs, `$4`
 /// partitions of the keys, `$5` the keys, `$6` whether each is full, `$7` seqs that are held. The
 /// fence locks the partitions FOR SHARE in order. In each it reads the 1,024 oldest pending rows by
-/// the index `message_pending` and the 1,000 longest due by `message_due`, and moves those of the keys
+/// the index `message_pending` (and as many of a log) and the 1,000 longest due by `message_due`, and moves those of the keys
 /// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
 /// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
 ///
@@ -24,6 +24,7 @@ with {fence}, named as materialized (
 ), due as materialized (
   select d.tid
   from fence as f
+  {log_cursor}
   cross join lateral (
     (
       select m.ctid as tid, m.seq, m.key
@@ -32,7 +33,7 @@ with {fence}, named as materialized (
         and m.seq not in (select unnest($7::bigint[]))
       order by m.seq
       limit 1024
-    )
+    ){log_pending}
     union all
     (
       select m.ctid, m.seq, m.key
@@ -47,7 +48,7 @@ with {fence}, named as materialized (
   where n.is_full or d.seq > n.blocker
 ), moved as (
   update {message} as m set state = 2, due_at = null
-  where m.ctid = any(array(select tid from due)) and m.state in (0, 1)
+  where m.ctid = any(array(select tid from due)) and m.state in (0, 1, 6)
   returning m.partition, m.key, m.seq
 )
 select partition, key, min(seq), count(*)
@@ -129,8 +130,22 @@ pub(crate) struct WaitingSql {
 
 impl WaitingSql {
     pub(super) fn new(names: &Names) -> Self {
+        let (cursor, pending) = if names.shelf.is_log() {
+            let held = "
+        and m.seq not in (select unnest($7::bigint[]))";
+            let columns = "m.ctid, m.seq, m.key";
+            (
+                log::cursor("f.partition"),
+                log::pending(columns, "f.partition", held, "order by m.seq limit 1024"),
+            )
+        } else {
+            (String::new(), String::new())
+        };
+        let set_aside = SET_ASIDE
+            .replace("{log_cursor}", &cursor)
+            .replace("{log_pending}", &pending);
         Self {
-            set_aside: Statement::new(names, SET_ASIDE),
+            set_aside: Statement::new(names, &set_aside),
             release: Statement::new(names, RELEASE),
             sweep: Statement::new(names, SWEEP),
         }
