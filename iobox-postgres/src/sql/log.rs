@@ -70,27 +70,40 @@ pub(super) fn place(shelf: &Shelf, template: &str) -> String {
 /// The logged rows of a partition that are pending, as further parts of a union: those behind the
 /// cursor by the primary key, and those that were committed late by the index `message_xid`. `partition`
 /// is an expression for the partition, `c` the row of its cursor; each part ends with `tail`.
+///
+/// The late ones are looked up first and sorted then (`offset`): to the planner, who does not know how
+/// few they are, the primary key looks good since it has the order, and it would walk the whole history.
 pub(super) fn pending(columns: &str, partition: &str, also: &str, tail: &str) -> String {
-    let part = |which: &str| {
+    let late = |which: &str| {
+        format!(
+            "
+        union all
+        (
+          select {columns}
+          from (
+            select m.*, m.ctid from {{message}} as m
+            where m.partition = {partition} and m.state = 6 and {which} and m.seq <= c.upto
+            offset 0
+          ) as m
+          where m.seq <> all (c.ahead){also}
+          {tail}
+        )"
+        )
+    };
+    [
         format!(
             "
         union all
         (
           select {columns}
           from {{message}} as m
-          where m.partition = {partition} and m.state = 6 and {which}
+          where m.partition = {partition} and m.state = 6 and m.seq > c.upto
             and m.seq <> all (c.ahead){also}
           {tail}
         )"
-        )
-    };
-    [
-        part("m.seq > c.upto"),
-        part("m.xid >= pg_catalog.pg_snapshot_xmax(c.seen) and m.seq <= c.upto"),
-        part(
-            "m.xid = any (array(select pg_catalog.pg_snapshot_xip(c.seen)))
-            and m.seq <= c.upto",
         ),
+        late("m.xid >= pg_catalog.pg_snapshot_xmax(c.seen)"),
+        late("m.xid = any (array(select pg_catalog.pg_snapshot_xip(c.seen)))"),
     ]
     .concat()
 }
@@ -189,16 +202,22 @@ with {fence}, now as materialized (
   from rules as r
   cross join lateral (
     select case when not (r.fresh and r.later) then false else exists (
-      select from {message} as m
-      where m.partition = r.partition and m.state = 6
-        and m.xid >= pg_catalog.pg_snapshot_xmax(r.seen) and m.seq <= r.upto
-        and pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
+      select from (
+        select m.seq, m.xid from {message} as m
+        where m.partition = r.partition and m.state = 6
+          and m.xid >= pg_catalog.pg_snapshot_xmax(r.seen) and m.seq <= r.upto
+        offset 0
+      ) as m
+      where pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
         and m.seq not in (select seq from finished)
     ) or exists (
-      select from {message} as m
-      where m.partition = r.partition and m.state = 6
-        and m.xid = any (array(select pg_catalog.pg_snapshot_xip(r.seen))) and m.seq <= r.upto
-        and pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
+      select from (
+        select m.seq, m.xid from {message} as m
+        where m.partition = r.partition and m.state = 6
+          and m.xid = any (array(select pg_catalog.pg_snapshot_xip(r.seen))) and m.seq <= r.upto
+        offset 0
+      ) as m
+      where pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
         and m.seq not in (select seq from finished)
     ) end as any
     offset 0
