@@ -12,18 +12,24 @@
   alter index "{{schema}}"."{{prefix}}message_pkey" reset (fillfactor);
   alter index "{{schema}}"."{{prefix}}message_id" reset (fillfactor);
 
-  -- What was committed late, with a seq that the cursor had gone past.
-  create index "{{prefix}}message_xid" on "{{schema}}"."{{prefix}}message" (partition, xid, seq)
-    where state = 6;
+  -- What was committed late, with a seq that the cursor had gone past. By an expression, so that no
+  -- statement is planned with this index but those that are meant for it.
+  create index "{{prefix}}message_xid" on "{{schema}}"."{{prefix}}message"
+    ((partition::integer), xid, seq) where state = 6;
 
   -- How far each partition is done: the logged rows that were visible in the snapshot `seen` and have a
-  -- seq up to `upto`, and those of `ahead`, of which `ahead_xids` has the transactions.
+  -- seq up to `upto`, but for those of `behind`, and those of `ahead`, of which `ahead_xids` has the
+  -- transactions. Of the parked keys the logged rows from the first to the last wait.
   create table "{{schema}}"."{{prefix}}cursor" (
     partition smallint not null,
     seen pg_snapshot not null,
     upto bigint not null,
+    behind bigint[] not null default '{}',
     ahead bigint[] not null default '{}',
     ahead_xids xid8[] not null default '{}',
+    parked_keys text[] collate pg_catalog."C" not null default '{}',
+    parked_first bigint[] not null default '{}',
+    parked_last bigint[] not null default '{}',
     constraint "{{prefix}}cursor_pkey" primary key (partition)
   ) with (
     fillfactor = 20,

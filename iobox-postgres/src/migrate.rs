@@ -261,7 +261,9 @@ begin
   if exists (select from {meta} where cluster <> here) then
     update {message} as m set
       state = case
+        when {parked} then 2
         when m.seq = any (c.ahead) then 4
+        when m.seq = any (c.behind) then 0
         when m.seq <= c.upto and not pg_catalog.pg_visible_in_snapshot(m.xid, c.seen) then 0
         else 6 end,
       attempt = case when m.seq = any (c.ahead) then 1 else m.attempt end,
@@ -269,7 +271,8 @@ begin
       xid = '3'
     from {cursor} as c
     where c.partition = m.partition and m.state = 6;
-    update {cursor} set seen = pg_catalog.pg_current_snapshot(), ahead = '{}', ahead_xids = '{}';
+    update {cursor} set seen = pg_catalog.pg_current_snapshot(), ahead = '{}', ahead_xids = '{}',
+      behind = '{}', parked_keys = '{}', parked_first = '{}', parked_last = '{}';
   end if;
   update {meta} set cluster = here where cluster is distinct from here;
 end

@@ -20,17 +20,22 @@ const COUNTS: &str = "
 with logged as materialized (
   select count(*) as count, min(l.enqueued_at) as oldest
   from {log_pending}
+), parked as materialized (
+  select count(*) as count, min(l.enqueued_at) as oldest
+  from {log_parked}
 )
 select
   (select count(*) from {message} where state = 0{own}) + (select count from logged),
   (select count(*) from {message} where state = 1{own}),
-  (select count(*) from {message} where state = 2 and key is not null{own}),
+  (select count(*) from {message} where state = 2 and key is not null{own})
+    + (select count from parked),
   (select count(*) from {message} where state = 3{own}),
   (select count(*) from (
     select distinct b.partition, b.key from {message} as b where {blocks} and b.state = 3{own}
   ) as halted),
   (select (extract(epoch from {clock}() - least(
     (select oldest from logged),
+    (select oldest from parked),
     (select min(enqueued_at) from {message} where state = 0{own}),
     (select min(enqueued_at) from {message} where state = 1{own}),
     (select min(enqueued_at) from {message} where state = 2 and key is not null{own})
@@ -310,10 +315,13 @@ pub(crate) struct AdminSql {
     pub(crate) purge_ids: Statement,
 }
 
+/// No rows, where a log would have some.
+const NONE: &str = "(select null::timestamptz as enqueued_at where false) as l";
+
 /// Puts in what is a matter of a log alone.
 fn with_log(names: &Names, template: &str) -> String {
-    let filled = |parts: [&str; 4]| {
-        ["cursor", "matching", "settled", "pending"]
+    let filled = |parts: [&str; 5]| {
+        ["cursor", "matching", "settled", "pending", "parked"]
             .iter()
             .zip(parts)
             .fold(template.to_owned(), |text, (part, with)| {
@@ -321,28 +329,27 @@ fn with_log(names: &Names, template: &str) -> String {
             })
     };
     if !names.shelf.is_log() {
-        return filled([
-            "",
-            "",
-            "",
-            "(select null::timestamptz as enqueued_at where false) as l",
-        ]);
+        return filled(["", "", "", NONE, NONE]);
     }
     let filter = "
     and ($3::text is null or m.topic = $3) and ($4::text is null or m.key = $4) and m.seq > $5";
     let columns = "m.partition, m.seq, m.state, m.revision, m.key";
-    let pending = log::pending(
-        columns,
-        "p.number and 0 = any ($1::smallint[])",
-        filter,
-        "order by m.seq limit $6",
-    );
+    let also = format!("{filter} and 0 = any ($1::smallint[])");
+    let pending = log::pending(columns, "p.number", &also, "order by m.seq limit $6");
     let matching = format!(
         "{pending}
   union all
   (select {columns} from {{message}} as m
-    where m.partition = p.number and m.state = 6 and 4 = any ($1::smallint[]) and {{done}}{filter}
-    order by m.seq limit $6)"
+    where m.partition = p.number and m.state + 0 = 6 and 4 = any ($1::smallint[]) and {{done}}
+      {filter}
+    order by m.seq limit $6)
+  union all
+  (select {columns}
+    from (select k.*, p.number as partition where 2 = any ($1::smallint[])) as k
+    {}
+    where true{filter}
+    order by m.seq limit $6)",
+        log::parked("m.*")
     );
     let settled = format!(
         "union all
@@ -350,7 +357,7 @@ select {columns}
 from {{settled}} as s
 cross join lateral unnest(s.seqs) as u (seq)
 join {{message}} as m on m.partition = s.partition and m.seq = u.seq
-where m.state = 6 and 4 = any ($1::smallint[])
+where m.state + 0 = 6 and 4 = any ($1::smallint[])
   and s.at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
   and s.at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'
 "
@@ -364,7 +371,17 @@ where m.state = 6 and 4 = any ($1::smallint[])
         log::cursor("p.partition"),
         log::pending("m.enqueued_at", "p.partition", "", "")
     );
-    filled([&log::cursor("p.number"), &matching, &settled, &unsettled])
+    let parked = format!(
+        "{{cursor}} as k {} cross join lateral (select m.enqueued_at) as l",
+        log::parked("m.enqueued_at")
+    );
+    filled([
+        &log::cursor("p.number"),
+        &matching,
+        &settled,
+        &unsettled,
+        &parked,
+    ])
 }
 
 impl AdminSql {

@@ -44,7 +44,7 @@ with recursive now as materialized (
   {log_cursor}
   cross join lateral (
     select exists (select from {message} as b where b.partition = r.partition and {blocks})
-      as present
+      {log_crowds}as present
     offset 0
   ) as blockers
   cross join lateral (
@@ -125,7 +125,7 @@ with recursive now as materialized (
                 where b.partition = r.partition and b.key = due.key and b.seq < due.seq
                   and {blocks}
               ) then 2
-              when (r.partition, key) in (select * from unnest($7::smallint[], $4::text[])) then 1
+              {log_blocked}              when (r.partition, key) in (select * from unnest($7::smallint[], $4::text[])) then 1
               else 0
             end as kind
           from (
@@ -193,6 +193,13 @@ where case when v.ord is not null then v.more else
   ){log_more} end
 {log_snapshot}"#;
 
+/// What is behind a parked row of its key is blocked too.
+const BLOCKED: &str = "when blockers.present and exists (
+                select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
+                where parked.key = due.key and parked.first < due.seq
+              ) then 2
+              ";
+
 /// A row without a partition, whose key is the snapshot.
 const SNAPSHOT: &str = "union all
 select null, null, null, null, null, pg_catalog.pg_current_snapshot()::text, null, null, null, null,
@@ -233,12 +240,16 @@ impl FetchSql {
             );
             FETCH
                 .replace("{log_cursor}", &log::cursor("r.partition"))
+                .replace("{log_crowds}", "or cardinality(k.parked_keys) > 0 ")
+                .replace("{log_blocked}", BLOCKED)
                 .replace("{log_plain}", &plain)
                 .replace("{log_careful}", &careful)
                 .replace("{log_more}", &more)
                 .replace("{log_snapshot}", SNAPSHOT)
         } else {
-            let parts = ["cursor", "plain", "careful", "more", "snapshot"];
+            let parts = [
+                "cursor", "crowds", "blocked", "plain", "careful", "more", "snapshot",
+            ];
             parts.iter().fold(FETCH.to_owned(), |text, part| {
                 text.replace(&format!("{{log_{part}}}"), "")
             })
