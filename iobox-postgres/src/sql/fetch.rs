@@ -13,7 +13,9 @@ use super::{Names, Statement, log};
 /// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
 /// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
 /// snapshot they are as good as the key, and only these are read again, with their payload. Of the
-/// others it keeps the keys, at most 256 of a partition, whose rows are in the way.
+/// others it keeps the keys, at most 256 of a partition, whose rows are in the way. The pending rows are
+/// the oldest of all kinds together: were each kind cut on its own, a row of one could come before an
+/// earlier one of its key that another does not reach.
 ///
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
@@ -130,13 +132,20 @@ with recursive now as materialized (
             end as kind
           from (
             (
-              select m.ctid as tid, false as early, m.seq, m.key, m.size
-              from {message} as m
-              where m.partition = r.partition and m.state = 0
-                and m.seq not in (select unnest($3::bigint[]))
-              order by m.seq
+              select pending.tid, pending.early, pending.seq, pending.key, pending.size
+              from (
+                (
+                  select m.ctid as tid, false as early, m.seq, m.key, m.size
+                  from {message} as m
+                  where m.partition = r.partition and m.state = 0
+                    and m.seq not in (select unnest($3::bigint[]))
+                  order by m.seq
+                  limit window_pending.most
+                ){log_careful}
+              ) as pending
+              order by pending.seq
               limit window_pending.most
-            ){log_careful}
+            )
             union all
             (
               select first_due.tid, true, first_due.seq, first_due.key, first_due.size

@@ -9,7 +9,7 @@ use super::{Names, Statement, log};
 /// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
 /// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
 ///
-/// Rows of a log whose keys are parked are left to `PARK`.
+/// Rows of a log whose keys are parked are left to `PARK`, but for those that were committed late.
 ///
 /// So few at a time, since a partition has one fetch under way: while rows are moved nobody fetches of
 /// it, and what is in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
@@ -163,7 +163,11 @@ impl WaitingSql {
         let log = names.shelf.is_log();
         let (cursor, pending) = if log {
             let held = "
-        and m.seq not in (select unnest($7::bigint[])) and m.key <> all (k.parked_keys)";
+        and m.seq not in (select unnest($7::bigint[]))
+        and not (m.seq > k.upto and exists (
+          select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
+          where parked.key = m.key and parked.first < m.seq
+        ))";
             let columns = "m.ctid, m.seq, m.key";
             (
                 log::cursor("f.partition"),
