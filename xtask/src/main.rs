@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod containers;
+mod crash;
 mod deny;
 mod images;
 mod leftovers;
@@ -36,6 +37,7 @@ enum Task {
     Tidy(tidy::Args),
     Ci(ci::Args),
     Sim(sim::Args),
+    Crash(crash::Args),
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Sim(args) => sim::run(&args.args),
+        Task::Crash(args) => crash::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
