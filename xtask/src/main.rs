@@ -14,6 +14,7 @@ mod deny;
 mod images;
 mod leftovers;
 mod matrix;
+mod scorecard;
 mod servers;
 mod sim;
 mod test;
@@ -38,6 +39,7 @@ enum Task {
     Ci(ci::Args),
     Sim(sim::Args),
     Crash(crash::Args),
+    Scorecard(scorecard::Args),
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Sim(args) => sim::run(&args.args),
         Task::Crash(args) => crash::run(&args),
+        Task::Scorecard(args) => scorecard::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),

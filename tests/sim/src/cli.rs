@@ -1,6 +1,7 @@
 //! The command line of the simulator.
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::Mutex,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use crate::{
     report,
     seeds::{self, Kept},
     shrink::shrink,
-    world,
+    summary, world,
 };
 
 /// Simulates relays and inboxes under faults, and hunts planted bugs.
@@ -43,6 +44,9 @@ struct Args {
     /// Keeps failing seeds, shrunken, in tests/seeds: those of planted bugs and any other.
     #[arg(long)]
     keep: bool,
+    /// The file for the figures of a whole campaign, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Replays the kept seed of this name, and prints its history.
     #[arg(long)]
     kept: Option<String>,
@@ -75,7 +79,8 @@ fn simulate(args: &Args) -> Result<bool, String> {
     let mut fine = args.seeds < 100 || bug.is_some() || kept_hold()?;
     let started = Instant::now();
     let sums = campaign::run(args.seed, args.seeds, bug, args.history);
-    report::print_sums(&sums, started.elapsed());
+    let took = started.elapsed();
+    report::print_sums(&sums, took);
     fine &= sums.failures.is_empty();
     explain(args, bug, &sums)?;
     if args.seeds >= 100 && sums.rich * 2 < sums.seeds {
@@ -94,6 +99,9 @@ fn simulate(args: &Args) -> Result<bool, String> {
         fine &= hunts.iter().all(|hunt| hunt.found.is_some());
         if args.keep {
             keep_hunts(&hunts)?;
+        }
+        if let Some(path) = &args.json {
+            summary::write(path, args.seed, &sums, took, &hunts)?;
         }
     }
     Ok(fine)

@@ -33,6 +33,7 @@ mod report;
 mod seeds;
 mod shrink;
 mod source;
+mod summary;
 mod world;
 
 fn main() -> std::process::ExitCode {
