@@ -13,8 +13,8 @@ const SEEDS: &str = "20000";
 const KILLS: [&str; 4] = ["--cycles", "120", "--seed", "1"];
 
 /// Run every check: formatting, tidy, clippy, docs, licences and sources (where `cargo xtask deny` has
-/// installed its program), a project that uses everything, the simulator, all tests, and
-/// the kill harness.
+/// installed its program), a project that uses everything, the simulator, the exhaustive model,
+/// all tests, and the kill harness.
 ///
 /// Stops at the first that fails.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -53,6 +53,10 @@ const STEPS: [Step; 9] = [
     Step {
         name: "sim",
         run: || sim::run(&["--seeds".to_owned(), SEEDS.to_owned()]),
+    },
+    Step {
+        name: "model",
+        run: || sim::run(&["--model".to_owned()]),
     },
     Step {
         name: "test",

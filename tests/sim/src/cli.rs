@@ -38,6 +38,13 @@ struct Args {
     /// Does not hunt planted bugs.
     #[arg(long)]
     no_bugs: bool,
+    /// Tries every order of events in a small world instead of drawing schedules.
+    #[arg(long)]
+    model: bool,
+    /// The faults of the model, each at most once in a schedule: sets that are searched one after the
+    /// other, such as `crash,expiry+lost`.
+    #[arg(long, value_delimiter = ',', default_value = "crash,lost")]
+    faults: Vec<String>,
     /// Prints the history of every seed.
     #[arg(long)]
     history: bool,
@@ -62,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
     }));
     let fine = match &args.kept {
         Some(name) => replay_kept(name),
+        None if args.model => explore(&args),
         None => simulate(&args),
     };
     match fine {
@@ -72,6 +80,19 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs the model, whose figures stand beside those of a campaign.
+#[cfg(iobox_bugs)]
+fn explore(args: &Args) -> Result<bool, String> {
+    let json = args.json.as_ref();
+    let json = json.map(|path| path.with_file_name("model.json"));
+    crate::model::main(&args.faults, json.as_deref())
+}
+
+#[cfg(not(iobox_bugs))]
+fn explore(_: &Args) -> Result<bool, String> {
+    Err("the model needs --cfg iobox_bugs: run `cargo xtask sim --model`".to_owned())
 }
 
 fn simulate(args: &Args) -> Result<bool, String> {

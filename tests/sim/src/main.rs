@@ -21,6 +21,8 @@ mod handler;
 mod history;
 mod ids;
 mod life;
+#[cfg(iobox_bugs)]
+mod model;
 mod nemesis;
 mod operator;
 mod pause;
