@@ -264,8 +264,8 @@ impl Database {
     }
 
     /// Runs one transaction of the business: the rows of its keys first, then the messages, then
-    /// the history.
-    pub(crate) async fn write(&self, plan: Plan) -> Result<()> {
+    /// the history. Returns what it wrote into that.
+    pub(crate) async fn write(&self, plan: Plan) -> Result<Vec<Committed>> {
         match &self.backend {
             Backend::Postgres { store, pool, .. } => {
                 let written = write_postgres(store, pool, plan).await;
@@ -275,14 +275,16 @@ impl Database {
             Backend::Sqlite { store, .. } => {
                 let (outbox, rolls_back) = (store.clone(), plan.rolls_back);
                 let written = store.write(move |tx| {
-                    write_sqlite(&outbox, tx, &plan)?;
+                    let rows = write_sqlite(&outbox, tx, &plan)?;
                     if rolls_back {
                         return Err(Error::new(ErrorKind::Rejected, "rolled back"));
                     }
-                    Ok(())
+                    Ok(rows)
                 });
                 match written.await {
-                    Err(error) if rolls_back && error.kind() == ErrorKind::Rejected => Ok(()),
+                    Err(error) if rolls_back && error.kind() == ErrorKind::Rejected => {
+                        Ok(Vec::new())
+                    }
                     written => written,
                 }
             }
@@ -338,7 +340,11 @@ fn messages(plan: &Plan, lasts: &[i64]) -> Vec<(Option<String>, i64, Draft)> {
     messages
 }
 
-async fn write_postgres(store: &PostgresStore, pool: &PgPool, plan: Plan) -> anyhow::Result<()> {
+async fn write_postgres(
+    store: &PostgresStore,
+    pool: &PgPool,
+    plan: Plan,
+) -> anyhow::Result<Vec<Committed>> {
     let mut tx = pool.begin().await?;
     let lasts = add(&mut tx, &plan.keys).await?;
     let messages = messages(&plan, &lasts);
@@ -352,10 +358,20 @@ async fn write_postgres(store: &PostgresStore, pool: &PgPool, plan: Plan) -> any
     insert.execute(&mut *tx).await?;
     if plan.rolls_back {
         tx.rollback().await?;
-    } else {
-        tx.commit().await?;
+        return Ok(Vec::new());
     }
-    Ok(())
+    tx.commit().await?;
+    Ok(rows(messages, &enqueued))
+}
+
+/// The rows of the history.
+fn rows(messages: Vec<(Option<String>, i64, Draft)>, enqueued: &[Enqueued]) -> Vec<Committed> {
+    let row = |((key, position, _), new): ((Option<String>, i64, Draft), &Enqueued)| Committed {
+        id: new.id().to_string(),
+        key,
+        position,
+    };
+    messages.into_iter().zip(enqueued).map(row).collect()
 }
 
 /// Counts the messages of each key in its row, and returns the last number of each.
@@ -377,7 +393,11 @@ async fn add(tx: &mut PgConnection, keys: &[(String, i64)]) -> sqlx::Result<Vec<
     Ok(names.iter().map(|name| lasts[*name]).collect())
 }
 
-fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Plan) -> Result<()> {
+fn write_sqlite(
+    outbox: &SqliteStore,
+    tx: &rusqlite::Transaction<'_>,
+    plan: &Plan,
+) -> Result<Vec<Committed>> {
     let mut lasts = Vec::new();
     for (key, count) in &plan.keys {
         let mut update = tx
@@ -397,5 +417,6 @@ fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Pla
             .execute((id.as_str(), key, position))
             .map_err(sql_error)?;
     }
-    Ok(())
+    drop(insert);
+    Ok(rows(messages, &enqueued))
 }
