@@ -7,7 +7,12 @@
 )]
 
 pub mod broker;
+mod certify;
+pub mod guarantee;
 pub mod hostile;
 pub mod servers;
+pub mod sheet;
 pub mod source;
 pub mod suite;
+
+pub use certify::Certification;
