@@ -58,7 +58,8 @@ pub(crate) struct Check {
 ///
 /// // This harness claims that a broker in memory is replicated.
 /// let sheet = Certification::of_publisher::<Memory>().only("probe").run();
-/// assert_eq!(sheet.failed(), ["probe::a_probe_tells_the_durability"]);
+/// assert!(sheet.failed().contains(&String::from("probe::a_probe_tells_the_durability")));
+/// assert!(!sheet.failed().contains(&String::from("probe::a_probe_writes_nothing")));
 /// ```
 #[must_use = "a certification does nothing until it is run"]
 pub struct Certification {

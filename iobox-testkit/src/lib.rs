@@ -8,6 +8,7 @@
 
 pub mod broker;
 mod certify;
+pub mod fault;
 pub mod guarantee;
 pub mod hostile;
 pub mod servers;
