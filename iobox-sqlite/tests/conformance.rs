@@ -67,6 +67,14 @@ impl Harness for Sqlite {
 
     const CONCURRENT_WRITERS: bool = false;
 
+    fn adapter() -> Option<String> {
+        Some(String::from("SqliteStore"))
+    }
+
+    async fn server() -> Option<String> {
+        Some(format!("SQLite {}", iobox_sqlite::rusqlite::version()))
+    }
+
     async fn fresh(partitions: Partitions) -> Self {
         let harness = Self::empty(partitions);
         harness.store.migrate().await.expect("migrate");

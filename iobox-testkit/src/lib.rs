@@ -17,3 +17,8 @@ pub mod source;
 pub mod suite;
 
 pub use certify::Certification;
+
+/// The code of the guide is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing_adapters.md")]
+mod writing_adapters {}

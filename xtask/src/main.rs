@@ -14,6 +14,7 @@ mod images;
 mod leftovers;
 mod matrix;
 mod servers;
+mod sheet;
 mod sim;
 mod test;
 mod tidy;
@@ -39,6 +40,7 @@ enum Task {
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
+    Sheet(sheet::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Sheet(args) => sheet::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
