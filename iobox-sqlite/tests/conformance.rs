@@ -13,7 +13,10 @@ use iobox_core::{
     partition::Partitions,
     store::{Enqueue, Enqueued},
 };
-use iobox_sqlite::{Config, SqliteStore, SqliteTx, rusqlite::Connection};
+use iobox_sqlite::{
+    Config, SqliteStore, SqliteTx,
+    rusqlite::{self, Connection},
+};
 use iobox_testkit::suite::{Harness, Misfit, OpenTransaction};
 use tempfile::TempDir;
 
@@ -72,7 +75,7 @@ impl Harness for Sqlite {
     }
 
     async fn server() -> Option<String> {
-        Some(format!("SQLite {}", iobox_sqlite::rusqlite::version()))
+        Some(format!("SQLite {}", rusqlite::version()))
     }
 
     async fn fresh(partitions: Partitions) -> Self {
