@@ -7,7 +7,18 @@
 )]
 
 pub mod broker;
+mod certify;
+pub mod fault;
+pub mod guarantee;
 pub mod hostile;
 pub mod servers;
+pub mod sheet;
 pub mod source;
 pub mod suite;
+
+pub use certify::Certification;
+
+/// The code of the guide is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing_adapters.md")]
+mod writing_adapters {}

@@ -16,6 +16,7 @@ mod leftovers;
 mod matrix;
 mod scorecard;
 mod servers;
+mod sheet;
 mod sim;
 mod test;
 mod tidy;
@@ -43,6 +44,7 @@ enum Task {
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
+    Sheet(sheet::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Sheet(args) => sheet::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -339,7 +339,8 @@ macro_rules! __store_tests {
                 $(
                     #[test]
                     fn $case() {
-                        $crate::suite::run($crate::suite::$noun::$case::<$harness>());
+                        let case = $crate::suite::$noun::$case::<$harness>();
+                        $crate::suite::test::<$harness>(stringify!($noun), stringify!($case), case);
                     }
                 )*
             }
@@ -347,6 +348,13 @@ macro_rules! __store_tests {
     };
     (names; $($noun:ident { $($case:ident)* })*) => {
         [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::suite::$noun::$case::<$harness>()),
+        }),*]),*]
     };
 }
 

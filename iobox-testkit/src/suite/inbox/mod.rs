@@ -8,6 +8,7 @@
 pub mod handle;
 pub mod hostile;
 pub mod ingest;
+mod list;
 pub mod observe;
 pub mod receive;
 pub mod rehearse;
@@ -17,3 +18,8 @@ pub mod support;
 mod table;
 pub mod takeover;
 pub mod transact;
+
+pub use list::cases;
+#[doc(hidden)]
+pub use list::test;
+pub(crate) use list::{checks, sheet};

@@ -1,11 +1,12 @@
 //! The table of the cases of the inbox, and the macro that makes tests of it.
 
-/// Certifies the inbox half of a store: one test for each case, in a module for each noun.
+/// Hands the table to the arm `$mode` of [`__inbox_tests`](crate::__inbox_tests).
+#[doc(hidden)]
 #[macro_export]
-macro_rules! inbox_suite {
-    ($harness:ty) => {
+macro_rules! __inbox_table {
+    ($($mode:tt)*) => {
         $crate::__inbox_tests! {
-            $harness;
+            $($mode)*;
             receive {
                 a_message_is_stored_once_for_each_handler
                 a_message_that_comes_twice_in_one_call_is_stored_once
@@ -94,11 +95,11 @@ macro_rules! inbox_suite {
     };
 }
 
-/// Makes tests of the table.
+/// Makes tests, or a list of names, of the table.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __inbox_tests {
-    ($harness:ty; $($noun:ident { $($case:ident)* })*) => {
+    (tests $harness:ty; $($noun:ident { $($case:ident)* })*) => {
         mod inbox {
             #[allow(unused_imports)]
             use super::*;
@@ -109,11 +110,31 @@ macro_rules! __inbox_tests {
                     $(
                         #[test]
                         fn $case() {
-                            $crate::suite::run($crate::suite::inbox::$noun::$case::<$harness>());
+                            let case = $crate::suite::inbox::$noun::$case::<$harness>();
+                            $crate::suite::inbox::test::<$harness>(stringify!($noun), stringify!($case), case);
                         }
                     )*
                 }
             )*
         }
+    };
+    (names; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::suite::inbox::$noun::$case::<$harness>()),
+        }),*]),*]
+    };
+}
+
+/// Certifies the inbox half of a store: one test for each [case](crate::suite::inbox::cases), in a
+/// module for each noun, run against the [harness](crate::suite::Harness) that is named.
+#[macro_export]
+macro_rules! inbox_suite {
+    ($harness:ty) => {
+        $crate::__inbox_table! { tests $harness }
     };
 }
