@@ -126,7 +126,7 @@ fn share(
     let since = now();
     while let Some(one) = ready.get(outcomes.len()) {
         outcomes.push(one.in_savepoint(&open.tx)?);
-        if since.elapsed() < OPEN_FOR && ready.len() < MESSAGES_MAX {
+        if now().duration_since(since) < OPEN_FOR && ready.len() < MESSAGES_MAX {
             ready.extend(inner.group.pop());
         }
     }
