@@ -16,7 +16,7 @@ use std::{
 };
 
 use iobox_core::{Error, Result, store::Settled};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr as _, SqlStr};
+use sqlx::{Connection, PgConnection, SqlSafeStr as _, SqlStr};
 use tokio::{
     runtime::Handle,
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot},
@@ -273,9 +273,8 @@ impl Session {
         };
         let young = opened.elapsed() <= AGE_MAX;
         let next = young.then(|| self.sessions.first_in_line()).flatten();
-        let begin = if next.is_some() { "; begin" } else { "" };
-        let message = AssertSqlSafe(format!("{mark}; commit{begin}"));
-        let ran = run(&mut connection, message.into_sql_str()).await;
+        let message = Statement::and_commit(mark, next.is_some());
+        let ran = run(&mut connection, message).await;
         match ran {
             Ok(()) => match next {
                 Some(next) => {
