@@ -20,6 +20,9 @@ use crate::{
 const PROBE_LIMIT: usize = 64;
 /// How many rows that a call sets aside tell that there are more, at most: their partition is clogged.
 const CLOGGED: usize = 512;
+/// The least share of a fetch that a partition with many rows gets, while the others wait for the
+/// next: a store passes over all that is held of each partition that it looks into.
+const SHARE_MIN: usize = 125;
 /// The most full keys that a request names.
 const FULL_MAX: usize = 256;
 /// The most keys that a request asks to release.
@@ -90,8 +93,7 @@ impl Machine {
         let start = start % due.len().max(1);
         due.rotate_left(start);
         let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
-        let share = self.settings.fetch_share;
-        let most = limit.div_ceil(share.min(self.settings.batch.div_ceil(8)).max(1));
+        let most = limit.div_ceil(SHARE_MIN.min(self.settings.batch.div_ceil(8)));
         let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
         if !clears {
             due.retain(|partition| served.contains(partition) || !busy(partition));

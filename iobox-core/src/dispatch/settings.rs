@@ -37,8 +37,6 @@ pub struct Settings {
     pub spans_renewals: bool,
     /// The most settles under way.
     pub settles: usize,
-    /// The least rows that a fetch asks of a partition that has many.
-    pub fetch_share: usize,
     /// How long one settle may take.
     pub settle_timeout: Duration,
     /// How long outcomes wait for others to be settled with.
@@ -77,7 +75,6 @@ impl Settings {
             execute_timeout: Duration::from_secs(4),
             spans_renewals: false,
             settles: 4,
-            fetch_share: 125,
             settle_timeout: Duration::from_secs(2),
             settle_linger: Duration::from_millis(2),
             poll_min: Duration::from_millis(5),

@@ -37,7 +37,6 @@ impl<S: Receive> InboxBuilder<S> {
     pub(super) fn new(store: S, router: Router<S>) -> Self {
         let mut settings = Settings::new(Queue::Outbox);
         settings.settles = store.settles_at_once().max(1);
-        settings.fetch_share = store.fetch_share().max(1);
         Self {
             store,
             router,

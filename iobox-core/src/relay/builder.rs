@@ -38,7 +38,6 @@ impl RelayBuilder {
         let admin: Arc<dyn Admin> = Arc::<S>::clone(&store);
         let mut settings = Settings::new(Queue::Outbox);
         settings.settles = store.settles_at_once().max(1);
-        settings.fetch_share = store.fetch_share().max(1);
         Self {
             store,
             admin,

@@ -100,14 +100,6 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         1
     }
 
-    /// How many rows a fetch should ask at least of a partition that has many, so that it looks into no
-    /// more partitions than that takes; the others have their turn in the next. A store that passes over
-    /// what is held in each partition that it looks into says many; one whose rows lie in the order of
-    /// their seqs, whatever their partitions, says 1: what is fetched and settled together lies together.
-    fn fetch_share(&self) -> usize {
-        125
-    }
-
     /// The signal that an application in the same process gives after its COMMIT.
     fn signal(&self) -> &Signal;
 

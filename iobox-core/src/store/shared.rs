@@ -45,10 +45,6 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).settles_at_once()
     }
 
-    fn fetch_share(&self) -> usize {
-        (**self).fetch_share()
-    }
-
     fn signal(&self) -> &Signal {
         (**self).signal()
     }

@@ -314,34 +314,6 @@ fn partitions_take_turns() {
     assert!(ran.len() == 4 && ran.values().all(|n| *n >= 15), "{ran:?}");
 }
 
-/// A fetch looks into as many partitions with many rows as the store's share allows, and the rows of all
-/// of them are there in the end.
-#[test]
-fn a_fetch_looks_into_as_many_partitions_as_the_store_wants() {
-    for share in [1, 10, 20, 1_000] {
-        let mut store = Store::new(8);
-        for n in 0..800 {
-            let partition = u8::try_from(n % 8).unwrap();
-            store.enqueue(partition, &format!("p{partition}-{n}"), "", ms(0));
-        }
-        let mut settings = settings();
-        settings.max_in_flight = 1;
-        settings.batch = 160;
-        settings.fetch_share = share;
-        let mut rig = Rig::new(settings, store);
-        rig.script(|_| Some(ok()));
-        rig.run(ms(20_000));
-        // In the first one nobody knows how much there is, and in the last ones there is little. The
-        // share is never more than an eighth of a batch.
-        for request in rig.fetches.iter().skip(1).take(4) {
-            let (limit, asked) = (request.limit, request.partitions.len());
-            assert_eq!(asked, limit.div_ceil(share.min(20)).min(8), "share {share}");
-            assert!((1..=160).contains(&limit), "{limit}");
-        }
-        assert_eq!(rig.store.count(State::Done), 800);
-    }
-}
-
 /// What a hot key costs beyond its messages: rows that go to waiting and back.
 #[test]
 fn a_row_of_a_hot_key_is_set_aside_about_once() {

@@ -226,12 +226,6 @@ impl Store for SqliteStore {
         Ok(settled.await?)
     }
 
-    /// The rows of all partitions lie in one table in the order of their seqs: a fetch of few partitions
-    /// would touch as many pages as one of all of them, and its settles would write each page many times.
-    fn fetch_share(&self) -> usize {
-        1
-    }
-
     fn signal(&self) -> &Signal {
         &self.inner.signal
     }

@@ -182,10 +182,6 @@ impl Store for GatedStore {
         self.inner.settles_at_once()
     }
 
-    fn fetch_share(&self) -> usize {
-        self.inner.fetch_share()
-    }
-
     fn signal(&self) -> &Signal {
         self.inner.signal()
     }
