@@ -13,7 +13,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use crate::{Config, error::from_sqlx, session::Sessions};
+use crate::{Config, error::from_sqlx, session::Sessions, sql::Statement};
 
 /// The first server version, as `server_version_num` counts, that the statements are tested with.
 const SERVER_MIN: u32 = 150_000;
@@ -115,13 +115,13 @@ impl Connector {
 
     /// The sessions for transactions of handlers and of the store's own. A handler may wait for other
     /// things than the server, so that its session may be idle for long; from the mark on it may not,
-    /// nor in a transaction that no handler works in.
-    pub(crate) fn sessions(&self, config: &Config) -> Sessions {
+    /// nor in a transaction that no handler works in. `prepare` is what each of them prepares.
+    pub(crate) fn sessions(&self, config: &Config, prepare: Statement) -> Sessions {
         let patient = Self {
             idle_in_transaction_timeout: ADMIN_TIMEOUT.max(self.idle_in_transaction_timeout),
             ..self.patient()
         };
-        Sessions::new(patient, config.pool_size, config.pool_timeout)
+        Sessions::new(patient, prepare, config.pool_size, config.pool_timeout)
     }
 
     /// A pool of one connection, which a listener takes for its life; opens nothing yet.

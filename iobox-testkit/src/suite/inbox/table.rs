@@ -39,6 +39,7 @@ macro_rules! __inbox_table {
                 effects_and_mark_commit_together
                 a_mark_of_an_older_epoch_is_refused
                 a_mark_of_a_settled_row_is_superseded
+                a_mark_and_its_commit_are_one_call
                 a_takeover_before_the_mark_commits_one_set_of_effects
                 an_admitted_message_is_admitted_once
             }
