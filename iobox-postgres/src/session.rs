@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     error::from_sqlx,
-    pool::{Connector, IDLE_UNTESTED_MAX},
+    pool::{Connector, IDLE_UNTESTED_MAX, within},
 };
 
 /// A connection that was not used for longer is closed when another one comes back.
@@ -35,6 +35,8 @@ pub(crate) struct Sessions {
     free: Arc<Semaphore>,
     ready: Mutex<Vec<Ready>>,
     patience: Duration,
+    /// How long the server may take to end a transaction.
+    ending: Duration,
 }
 
 /// A connection without a transaction.
@@ -53,9 +55,16 @@ pub struct Session {
 }
 
 impl Sessions {
-    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`.
-    pub(crate) fn new(connector: Connector, most: u32, patience: Duration) -> Self {
+    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`, and then as
+    /// long for the server; it may take `ending` to commit.
+    pub(crate) fn new(
+        connector: Connector,
+        most: u32,
+        patience: Duration,
+        ending: Duration,
+    ) -> Self {
         Self {
+            ending,
             connector,
             free: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1))),
             ready: Mutex::default(),
@@ -80,11 +89,12 @@ impl Sessions {
         let begin = begin.unwrap_or_else(|| "begin".into_sql_str());
         let (begun, connection, opened) = match self.take().await {
             Some((mut connection, opened)) => {
-                (run(&mut connection, begin).await, connection, opened)
+                let begun = within(self.patience, run(&mut connection, begin)).await;
+                (begun, connection, opened)
             }
             None => {
                 let mut connection = self.connector.connect().await?;
-                let begun = begin_first(&mut connection, begin).await;
+                let begun = within(self.patience, begin_first(&mut connection, begin)).await;
                 (begun, connection, Instant::now())
             }
         };
@@ -94,6 +104,17 @@ impl Sessions {
             sessions: self,
             permit: Some(permit),
         })
+    }
+
+    /// Bounds a transaction of the store's own by the time that its end may take. It is rolled back then,
+    /// unless the server has committed it.
+    pub(crate) async fn bound<T>(
+        &self,
+        doing: &'static str,
+        transaction: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let ended = within(self.ending, async { Ok(transaction.await) }).await;
+        ended.map_err(|source| from_sqlx(doing, source))?
     }
 
     /// Closes what is ready, and everything else when it comes back.
@@ -108,7 +129,9 @@ impl Sessions {
             if one.opened.elapsed() > AGE_MAX {
                 continue;
             }
-            if one.since.elapsed() <= IDLE_UNTESTED_MAX || one.connection.ping().await.is_ok() {
+            if one.since.elapsed() <= IDLE_UNTESTED_MAX
+                || within(self.patience, one.connection.ping()).await.is_ok()
+            {
                 return Some((one.connection, one.opened));
             }
         }
@@ -137,7 +160,8 @@ impl Session {
         let Some((mut connection, opened)) = self.held.take() else {
             return Err(Error::internal("the session has ended"));
         };
-        run(&mut connection, "commit".into_sql_str())
+        let ending = self.sessions.ending;
+        within(ending, run(&mut connection, "commit".into_sql_str()))
             .await
             .map_err(|source| from_sqlx(doing, source))?;
         self.sessions.put_back(connection, opened);
@@ -154,7 +178,8 @@ impl Session {
 
 /// Rolls back; a connection that fails is closed, and its transaction ended by the server.
 async fn roll_back(sessions: &Sessions, mut connection: PgConnection, opened: Instant) {
-    let rolled_back = run(&mut connection, "rollback".into_sql_str()).await;
+    let rolled_back = run(&mut connection, "rollback".into_sql_str());
+    let rolled_back = within(sessions.patience, rolled_back).await;
     if rolled_back.is_ok() {
         sessions.put_back(connection, opened);
     }
