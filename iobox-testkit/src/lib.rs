@@ -8,6 +8,9 @@
 
 pub mod broker;
 pub mod hostile;
+mod poll;
 pub mod servers;
 pub mod source;
 pub mod suite;
+
+pub use poll::poll_n_then_drop;

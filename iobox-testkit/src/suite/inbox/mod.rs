@@ -9,6 +9,7 @@ pub mod handle;
 pub mod hostile;
 pub mod ingest;
 pub mod observe;
+pub mod polled;
 pub mod receive;
 pub mod rehearse;
 pub mod source;
