@@ -111,6 +111,19 @@ impl Database {
         })
     }
 
+    /// Makes the clock of its tables, in Postgres, wrong by so much.
+    pub(crate) async fn shift_clock(&self, by: &str) {
+        let Backend::Postgres { schema, pool, .. } = &self.backend else {
+            panic!("only in Postgres");
+        };
+        let sql = format!(
+            "create or replace function \"{schema}\".clock() returns timestamptz language sql volatile
+             as $$ select pg_catalog.clock_timestamp() + interval '{by}' $$"
+        );
+        let shifted = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await;
+        shifted.expect("a clock");
+    }
+
     /// Removes what is in a server that others use too.
     pub(crate) async fn remove(&self) {
         if let Backend::Postgres {
