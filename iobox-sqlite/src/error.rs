@@ -203,25 +203,19 @@ mod tests {
             "DROP INDEX t",
         ] {
             let error = sql_error(conn.prepare(text).map(drop).expect_err("nothing is there"));
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+            assert_eq!(error.kind(), Invalid, "{text}");
             assert!(error.to_string().contains("run migrate"), "{error}");
         }
         let error = sql_error(conn.prepare("SELEKT").map(drop).expect_err("no SQL"));
-        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_eq!(error.kind(), Internal);
     }
 
     #[test]
     fn a_value_of_a_wrong_type_is_corrupt() {
         let conn = rusqlite::Connection::open_in_memory().expect("a database");
         let read = conn.query_row("SELECT 'x'", [], |row| row.get::<_, i64>(0));
-        assert_eq!(
-            sql_error(read.expect_err("text")).kind(),
-            ErrorKind::Corrupt
-        );
+        assert_eq!(sql_error(read.expect_err("text")).kind(), Corrupt);
         let read = conn.query_row("SELECT -1", [], |row| row.get::<_, u32>(0));
-        assert_eq!(
-            sql_error(read.expect_err("range")).kind(),
-            ErrorKind::Corrupt
-        );
+        assert_eq!(sql_error(read.expect_err("range")).kind(), Corrupt);
     }
 }

@@ -49,7 +49,7 @@ pub(super) enum Backend {
     Postgres {
         url: String,
         schema: String,
-        store: PostgresStore,
+        store: Box<PostgresStore>,
         pool: PgPool,
         /// Shared by the tests of this process; `None` when the test has a server of its own.
         _server: Option<Arc<Postgres>>,
@@ -90,7 +90,7 @@ impl Database {
             backend: Backend::Postgres {
                 url,
                 schema,
-                store,
+                store: Box::new(store),
                 pool,
                 _server: server,
             },
@@ -187,7 +187,7 @@ impl Database {
 
     fn admin(&self) -> &dyn Admin {
         match &self.backend {
-            Backend::Postgres { store, .. } => store,
+            Backend::Postgres { store, .. } => store.as_ref(),
             Backend::Sqlite { store, .. } => store,
         }
     }
