@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     error::from_sqlx,
-    pool::{Connector, IDLE_UNTESTED_MAX},
+    pool::{Connector, IDLE_UNTESTED_MAX, within},
     sql::{MarkSql, Statement},
 };
 
@@ -46,6 +46,8 @@ pub(crate) struct Sessions {
     /// How many wait for a free place alone, to open a transaction of another kind.
     others: AtomicUsize,
     patience: Duration,
+    /// How long the server may take to end a transaction.
+    ending: Duration,
 }
 
 /// The turn of whoever waited for a session.
@@ -73,14 +75,17 @@ pub struct Session {
 }
 
 impl Sessions {
-    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`.
+    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`, and then as
+    /// long for the server; it may take `ending` to commit.
     pub(crate) fn new(
         connector: Connector,
         prepare: Statement,
         most: u32,
         patience: Duration,
+        ending: Duration,
     ) -> Self {
         Self {
+            ending,
             connector,
             prepare,
             free: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1))),
@@ -171,11 +176,12 @@ impl Sessions {
     ) -> Result<Session> {
         let (begun, connection, opened) = match self.take().await {
             Some((mut connection, opened)) => {
-                (run(&mut connection, begin).await, connection, opened)
+                let begun = within(self.patience, run(&mut connection, begin)).await;
+                (begun, connection, opened)
             }
             None => {
                 let mut connection = self.connector.connect().await?;
-                let begun = self.begin_first(&mut connection, begin).await;
+                let begun = within(self.patience, self.begin_first(&mut connection, begin)).await;
                 (begun, connection, Instant::now())
             }
         };
@@ -195,6 +201,17 @@ impl Sessions {
         Ok(())
     }
 
+    /// Bounds a transaction of the store's own by the time that its end may take. It is rolled back then,
+    /// unless the server has committed it.
+    pub(crate) async fn bound<T>(
+        &self,
+        doing: &'static str,
+        transaction: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let ended = within(self.ending, async { Ok(transaction.await) }).await;
+        ended.map_err(|source| from_sqlx(doing, source))?
+    }
+
     /// Closes what is ready, and everything else when it comes back.
     pub(crate) fn close(&self) {
         self.free.close();
@@ -207,7 +224,9 @@ impl Sessions {
             if one.opened.elapsed() > AGE_MAX {
                 continue;
             }
-            if one.since.elapsed() <= IDLE_UNTESTED_MAX || one.connection.ping().await.is_ok() {
+            if one.since.elapsed() <= IDLE_UNTESTED_MAX
+                || within(self.patience, one.connection.ping()).await.is_ok()
+            {
                 return Some((one.connection, one.opened));
             }
         }
@@ -253,7 +272,8 @@ impl Session {
         let Some((mut connection, opened)) = self.held.take() else {
             return Err(Error::internal("the session has ended"));
         };
-        run(&mut connection, "commit".into_sql_str())
+        let ending = self.sessions.ending;
+        within(ending, run(&mut connection, "commit".into_sql_str()))
             .await
             .map_err(|source| from_sqlx(doing, source))?;
         self.sessions.put_back(connection, opened);
@@ -262,7 +282,7 @@ impl Session {
 
     /// Sends `mark` and COMMIT in one message, and BEGIN behind them when somebody waits for a plain
     /// transaction, who gets this session then. `mark` fails unless it applies, and the server does not
-    /// go on behind a failure: nothing is committed. Only for tasks that nobody can cancel.
+    /// go on behind a failure: nothing is committed. The server may take as long as for a COMMIT. Only for tasks that nobody can cancel.
     pub(crate) async fn mark_and_commit(
         mut self,
         mark: String,
@@ -274,8 +294,8 @@ impl Session {
         let young = opened.elapsed() <= AGE_MAX;
         let next = young.then(|| self.sessions.first_in_line()).flatten();
         let message = Statement::and_commit(mark, next.is_some());
-        let ran = run(&mut connection, message).await;
-        match ran {
+        let ending = self.sessions.ending;
+        match within(ending, run(&mut connection, message)).await {
             Ok(()) => match next {
                 Some(next) => {
                     self.held = Some((connection, opened));
@@ -314,7 +334,8 @@ impl Session {
 
 /// Rolls back; a connection that fails is closed, and its transaction ended by the server.
 async fn roll_back(sessions: &Sessions, mut connection: PgConnection, opened: Instant) {
-    let rolled_back = run(&mut connection, "rollback".into_sql_str()).await;
+    let rolled_back = run(&mut connection, "rollback".into_sql_str());
+    let rolled_back = within(sessions.patience, rolled_back).await;
     if rolled_back.is_ok() {
         sessions.put_back(connection, opened);
     }

@@ -107,6 +107,7 @@ pub mod list;
 pub mod model;
 pub mod open;
 pub mod order;
+pub mod polled;
 pub mod program;
 pub mod purge;
 pub mod race;

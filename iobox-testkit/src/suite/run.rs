@@ -31,7 +31,7 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue hostile duplicate cancel race corrupt list stats wake program);
+const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue hostile duplicate cancel polled race corrupt list stats wake program);
 
 /// Runs one case on a runtime of its own, and fails it when it is stuck.
 ///

@@ -276,6 +276,15 @@ macro_rules! __store_table {
                 a_dropped_release_strands_nothing
                 a_dropped_acquisition_strands_nothing
             }
+            polled {
+                an_enqueue_dropped_at_any_poll_leaves_nothing
+                a_commit_dropped_at_any_poll_is_whole_or_nothing
+                a_fetch_dropped_at_any_poll_hides_nothing
+                a_settle_dropped_at_any_poll_is_not_lost
+                a_renewal_dropped_at_any_poll_can_be_repeated
+                an_acquisition_dropped_at_any_poll_strands_nothing
+                a_release_dropped_at_any_poll_can_be_repeated
+            }
             race {
                 a_verdict_and_a_discard_exclude_each_other
                 a_mark_and_a_discard_end_in_a_discard

@@ -233,7 +233,8 @@ impl Receive for PostgresStore {
         let running = tokio::spawn(async move {
             let mut tries = Tries::default();
             loop {
-                let received = this.receive_once(&source, &deliveries).await;
+                let once = this.receive_once(&source, &deliveries);
+                let received = this.sessions.bound("receiving", once).await;
                 if !tries.again(&received) {
                     return received;
                 }

@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod ingest;
 mod list;
 pub mod observe;
+pub mod polled;
 pub mod receive;
 pub mod rehearse;
 pub mod source;

@@ -84,6 +84,11 @@ macro_rules! __inbox_table {
                 a_subscription_that_races_with_ingests_misses_nothing
                 a_dropped_ingest_is_done_or_not_done
             }
+            polled {
+                a_reception_dropped_at_any_poll_is_whole_or_nothing
+                an_ingest_dropped_at_any_poll_is_whole_or_nothing
+                a_handling_dropped_at_any_poll_is_whole_or_nothing
+            }
             observe {
                 an_observer_hears_of_failures
             }

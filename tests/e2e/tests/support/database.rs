@@ -49,7 +49,7 @@ pub(super) enum Backend {
     Postgres {
         url: String,
         schema: String,
-        store: PostgresStore,
+        store: Box<PostgresStore>,
         pool: PgPool,
         /// Shared by the tests of this process; `None` when the test has a server of its own.
         _server: Option<Arc<Postgres>>,
@@ -90,7 +90,7 @@ impl Database {
             backend: Backend::Postgres {
                 url,
                 schema,
-                store,
+                store: Box::new(store),
                 pool,
                 _server: server,
             },
@@ -109,6 +109,19 @@ impl Database {
             folder,
             backend: Backend::Sqlite { path, store },
         })
+    }
+
+    /// Makes the clock of its tables, in Postgres, wrong by so much.
+    pub(crate) async fn shift_clock(&self, by: &str) {
+        let Backend::Postgres { schema, pool, .. } = &self.backend else {
+            panic!("only in Postgres");
+        };
+        let sql = format!(
+            "create or replace function \"{schema}\".clock() returns timestamptz language sql volatile
+             as $$ select pg_catalog.clock_timestamp() + interval '{by}' $$"
+        );
+        let shifted = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await;
+        shifted.expect("a clock");
     }
 
     /// Removes what is in a server that others use too.
@@ -174,7 +187,7 @@ impl Database {
 
     fn admin(&self) -> &dyn Admin {
         match &self.backend {
-            Backend::Postgres { store, .. } => store,
+            Backend::Postgres { store, .. } => store.as_ref(),
             Backend::Sqlite { store, .. } => store,
         }
     }
