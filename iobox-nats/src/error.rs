@@ -352,6 +352,24 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_errors_says_the_same() {
+        let name = |class: Class| match class {
+            Class::Transient => "transient",
+            Class::Permanent => "permanent",
+            Class::Unavailable => "unavailable",
+            Class::Unknown => "unknown",
+        };
+        let row = |(class, codes): &(Class, &[u64])| {
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            format!("| {} | {} |\n", codes.join(", "), name(*class))
+        };
+        let rows: String = CLASSES.iter().map(row).collect();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        assert!(page.contains(&rows), "docs/errors.md should have:\n{rows}");
+    }
+
+    #[test]
     fn a_full_stream_and_a_full_subject_differ() {
         let full = |text| class_of_answer(&api(10_077, 503, text));
         assert_eq!(full("maximum messages exceeded"), Class::Unavailable);

@@ -53,6 +53,15 @@ impl Harness for JetStream {
     const REFUSES_TOPICS: bool = false;
     const CAN_BE_CUT: bool = true;
 
+    fn adapter() -> Option<String> {
+        Some(String::from("JetStreamPublisher"))
+    }
+
+    async fn server() -> Option<String> {
+        let server = server::large().await;
+        Some(format!("{} {}", server.name(), server.version()))
+    }
+
     async fn fresh() -> Self {
         let server = server::large().await;
         let place = Place::at(server.url()).await;

@@ -145,7 +145,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets how long a call waits for a connection of the pool. Default: 5 s.
+    /// Sets how long a call waits for a connection of the pool, and how long the server may take to open
+    /// one, to begin or to roll back before it is given up. Default: 5 s.
     pub const fn pool_timeout(mut self, timeout: Duration) -> Self {
         self.rest.pool_timeout = timeout;
         self
@@ -160,7 +161,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets how long a statement of the store may run. Default: 30 s.
+    /// Sets how long a statement of the store may run, and how long a COMMIT, or a reception as a whole,
+    /// may take before its outcome is unknown. Default: 30 s.
     pub const fn statement_timeout(mut self, timeout: Duration) -> Self {
         self.rest.statement_timeout = timeout;
         self

@@ -129,62 +129,76 @@ mod tests {
 
     use super::*;
 
+    /// SQLSTATEs with their kinds; `docs/errors.md` shows those that are codes.
+    const SQLSTATES: &[(&str, ErrorKind)] = &[
+        ("40001", Conflict),
+        ("40P01", Conflict),
+        ("40002", Conflict),
+        ("40003", Unavailable),
+        ("55P03", Conflict),
+        ("55006", Conflict),
+        ("25P02", Conflict),
+        ("25006", Unavailable),
+        ("25P03", Unavailable),
+        ("57014", Unavailable),
+        ("57P01", Unavailable),
+        ("57P02", Unavailable),
+        ("57P03", Unavailable),
+        ("57P05", Unavailable),
+        ("08000", Unavailable),
+        ("08003", Unavailable),
+        ("08006", Unavailable),
+        ("53000", Unavailable),
+        ("53100", Unavailable),
+        ("53200", Unavailable),
+        ("53300", Unavailable),
+        ("53400", Unavailable),
+        ("58030", Unavailable),
+        ("42P01", Invalid),
+        ("42703", Invalid),
+        ("42883", Invalid),
+        ("3F000", Invalid),
+        ("3D000", Invalid),
+        ("55000", Invalid),
+        ("42501", Invalid),
+        ("28000", Invalid),
+        ("28P01", Invalid),
+        ("26000", Invalid),
+        ("42P05", Invalid),
+        ("22001", Rejected),
+        ("22021", Rejected),
+        ("22023", Rejected),
+        ("23502", Rejected),
+        ("23505", Rejected),
+        ("23514", Rejected),
+        ("54000", Rejected),
+        ("XX001", Corrupt),
+        ("XX002", Corrupt),
+        ("XX000", Internal),
+        ("42601", Internal),
+        ("0A000", Internal),
+        ("P0001", Internal),
+        ("", Internal),
+        ("é", Internal),
+    ];
+
     #[test]
     fn every_sqlstate_says_what_to_do() {
-        let table = [
-            ("40001", Conflict),
-            ("40P01", Conflict),
-            ("40002", Conflict),
-            ("40003", Unavailable),
-            ("55P03", Conflict),
-            ("55006", Conflict),
-            ("25P02", Conflict),
-            ("25006", Unavailable),
-            ("25P03", Unavailable),
-            ("57014", Unavailable),
-            ("57P01", Unavailable),
-            ("57P02", Unavailable),
-            ("57P03", Unavailable),
-            ("57P05", Unavailable),
-            ("08000", Unavailable),
-            ("08003", Unavailable),
-            ("08006", Unavailable),
-            ("53000", Unavailable),
-            ("53100", Unavailable),
-            ("53200", Unavailable),
-            ("53300", Unavailable),
-            ("58030", Unavailable),
-            ("42P01", Invalid),
-            ("42703", Invalid),
-            ("42883", Invalid),
-            ("3F000", Invalid),
-            ("3D000", Invalid),
-            ("55000", Invalid),
-            ("42501", Invalid),
-            ("28000", Invalid),
-            ("28P01", Invalid),
-            ("26000", Invalid),
-            ("42P05", Invalid),
-            ("22001", Rejected),
-            ("22021", Rejected),
-            ("22023", Rejected),
-            ("23502", Rejected),
-            ("23505", Rejected),
-            ("23514", Rejected),
-            ("54000", Rejected),
-            ("XX001", Corrupt),
-            ("XX002", Corrupt),
-            ("XX000", Internal),
-            ("42601", Internal),
-            ("0A000", Internal),
-            ("P0001", Internal),
-            ("", Internal),
-            ("é", Internal),
-        ];
-        for (code, kind) in table {
-            assert_eq!(classify(code).0, kind, "{code}");
+        for (code, kind) in SQLSTATES {
+            assert_eq!(classify(code).0, *kind, "{code}");
         }
         assert!(classify("42P01").1.contains("run migrate"));
+    }
+
+    #[test]
+    fn the_page_of_errors_says_the_same() {
+        let shown = SQLSTATES.iter().filter(|(code, _)| code.len() == 5);
+        let rows =
+            shown.map(|(code, kind)| format!("| {code} | {kind} | {} |\n", classify(code).1));
+        let rows: String = rows.collect();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains(&rows), "docs/errors.md should have:\n{rows}");
     }
 
     #[test]

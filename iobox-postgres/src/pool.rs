@@ -5,15 +5,16 @@
 //! of their own alone, and only in tasks that nobody can cancel; every other call is one
 //! autocommitted statement.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use iobox_core::{Error, Result};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
+use tokio::time::timeout;
 
-use crate::{Config, error::from_sqlx, session::Sessions};
+use crate::{Config, error::from_sqlx, session::Sessions, sql::Statement};
 
 /// The first server version, as `server_version_num` counts, that the statements are tested with.
 const SERVER_MIN: u32 = 150_000;
@@ -57,7 +58,21 @@ pub(crate) struct Connector {
     statement_timeout: Duration,
     lock_timeout: Duration,
     idle_in_transaction_timeout: Duration,
+    answer_timeout: Duration,
     raise_commit: bool,
+}
+
+/// Gives up a call on a connection that says nothing any more. The timeouts of the server do not reach
+/// whom it cannot reach, and nobody else ends such a connection: without this a few of them would hold a
+/// whole pool for ever. Whoever gives up drops the connection.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    timeout(limit, call).await.unwrap_or_else(|_| {
+        let silent = format!("the server did not answer within {limit:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, silent).into())
+    })
 }
 
 impl Connector {
@@ -75,6 +90,7 @@ impl Connector {
             statement_timeout: config.statement_timeout,
             lock_timeout: config.lock_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
+            answer_timeout: config.pool_timeout,
             raise_commit,
         })
     }
@@ -91,14 +107,12 @@ impl Connector {
     /// Opens one connection outside of any pool.
     pub(crate) async fn connect(&self) -> Result<PgConnection> {
         let opening = "opening a connection";
-        let mut connection = self
-            .options
-            .connect()
-            .await
-            .map_err(|e| from_sqlx(opening, e))?;
-        self.prepare(&mut connection)
-            .await
-            .map_err(|e| from_sqlx(opening, e))?;
+        let opened = within(self.answer_timeout, async {
+            let mut connection = self.options.connect().await?;
+            self.prepare(&mut connection).await?;
+            Ok(connection)
+        });
+        let connection = opened.await.map_err(|e| from_sqlx(opening, e))?;
         check_server(connection.server_version_num())?;
         Ok(connection)
     }
@@ -115,13 +129,19 @@ impl Connector {
 
     /// The sessions for transactions of handlers and of the store's own. A handler may wait for other
     /// things than the server, so that its session may be idle for long; from the mark on it may not,
-    /// nor in a transaction that no handler works in.
-    pub(crate) fn sessions(&self, config: &Config) -> Sessions {
+    /// nor in a transaction that no handler works in. `prepare` is what each of them prepares.
+    pub(crate) fn sessions(&self, config: &Config, prepare: Statement) -> Sessions {
         let patient = Self {
             idle_in_transaction_timeout: ADMIN_TIMEOUT.max(self.idle_in_transaction_timeout),
             ..self.patient()
         };
-        Sessions::new(patient, config.pool_size, config.pool_timeout)
+        Sessions::new(
+            patient,
+            prepare,
+            config.pool_size,
+            config.pool_timeout,
+            config.statement_timeout,
+        )
     }
 
     /// A pool of one connection, which a listener takes for its life; opens nothing yet.
@@ -140,6 +160,7 @@ impl Connector {
 
     fn lazy(&self, config: &Config, size: u32, fixed_plans: bool) -> PgPool {
         let this = self.clone();
+        let answer_timeout = self.answer_timeout;
         PgPoolOptions::new()
             .max_connections(size)
             .acquire_timeout(config.pool_timeout)
@@ -160,6 +181,14 @@ impl Connector {
                     if meta.idle_for > IDLE_UNTESTED_MAX {
                         connection.ping().await?;
                     }
+                    Ok(true)
+                })
+            })
+            // The pool asks a connection that comes back for a sign of life, and waits for that for ever.
+            // Asked here first it is given up in time.
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    within(answer_timeout, connection.ping()).await?;
                     Ok(true)
                 })
             })

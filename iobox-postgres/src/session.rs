@@ -2,26 +2,31 @@
 //!
 //! The pool of sqlx asks the server for a sign of life whenever it gets a connection back, one round
 //! trip for every transaction. Here a connection whose transaction was committed is ready for the next
-//! one as it is.
+//! one as it is; and when somebody waits for a transaction, it is opened in the message that commits.
 
 use std::{
+    collections::VecDeque,
     fmt, mem,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use iobox_core::{Error, Result};
+use iobox_core::{Error, Result, store::Settled};
 use sqlx::{Connection, PgConnection, SqlSafeStr as _, SqlStr};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
 use crate::{
     error::from_sqlx,
-    pool::{Connector, IDLE_UNTESTED_MAX},
+    pool::{Connector, IDLE_UNTESTED_MAX, within},
+    sql::{MarkSql, Statement},
 };
 
 /// A connection that was not used for longer is closed when another one comes back.
@@ -32,10 +37,27 @@ const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// The sessions of a store: at most a fixed number at the same time.
 pub(crate) struct Sessions {
     connector: Connector,
+    /// What every connection prepares.
+    prepare: Statement,
     free: Arc<Semaphore>,
     ready: Mutex<Vec<Ready>>,
+    /// Who waits for a plain transaction, beside waiting for a free place: first come, first served.
+    line: Mutex<VecDeque<oneshot::Sender<Session>>>,
+    /// How many wait for a free place alone, to open a transaction of another kind.
+    others: AtomicUsize,
     patience: Duration,
+    /// How long the server may take to end a transaction.
+    ending: Duration,
 }
+
+/// The turn of whoever waited for a session.
+enum Turn {
+    Begun(Session),
+    Free(OwnedSemaphorePermit),
+}
+
+/// Counts one who waits for as long as it is held.
+struct Waiting<'a>(&'a AtomicUsize);
 
 /// A connection without a transaction.
 struct Ready {
@@ -53,47 +75,141 @@ pub struct Session {
 }
 
 impl Sessions {
-    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`.
-    pub(crate) fn new(connector: Connector, most: u32, patience: Duration) -> Self {
+    /// Opens nothing yet. Whoever wants a session when `most` are open waits for `patience`, and then as
+    /// long for the server; it may take `ending` to commit.
+    pub(crate) fn new(
+        connector: Connector,
+        prepare: Statement,
+        most: u32,
+        patience: Duration,
+        ending: Duration,
+    ) -> Self {
         Self {
+            ending,
             connector,
+            prepare,
             free: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1))),
             ready: Mutex::default(),
+            line: Mutex::default(),
+            others: AtomicUsize::new(0),
             patience,
         }
     }
 
-    /// Opens a transaction, with `begin` instead of a plain BEGIN if there is one.
+    /// Opens a plain transaction, or takes one that was opened behind a COMMIT.
+    pub(crate) async fn begin_plain(self: &Arc<Self>, doing: &'static str) -> Result<Session> {
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => match self.in_time(doing, self.stand_in_line()).await? {
+                Turn::Begun(session) => return Ok(session),
+                Turn::Free(permit) => permit,
+            },
+        };
+        let opening = Arc::clone(self).open(permit, doing, "begin".into_sql_str());
+        tokio::spawn(opening).await.map_err(|source| {
+            Error::internal("opening a transaction panicked").with_source(source)
+        })?
+    }
+
+    /// Opens a transaction with `begin` instead of a plain BEGIN.
     ///
     /// Only for tasks that nobody can cancel: a connection whose BEGIN was cut off is closed, which
     /// costs another one.
     pub(crate) async fn begin(
         self: Arc<Self>,
         doing: &'static str,
-        begin: Option<SqlStr>,
+        begin: SqlStr,
     ) -> Result<Session> {
-        let failed = |source| from_sqlx(doing, source);
-        let permit = timeout(self.patience, Arc::clone(&self.free).acquire_owned())
+        let waiting = Waiting::of(&self.others);
+        let free = Arc::clone(&self.free).acquire_owned();
+        let permit = self.in_time(doing, free).await?;
+        drop(waiting);
+        self.open(permit, doing, begin).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        doing: &'static str,
+        wait: impl Future<Output = Result<T, AcquireError>>,
+    ) -> Result<T> {
+        timeout(self.patience, wait)
             .await
-            .map_err(|_| failed(sqlx::Error::PoolTimedOut))?
-            .map_err(|_| failed(sqlx::Error::PoolClosed))?;
-        let begin = begin.unwrap_or_else(|| "begin".into_sql_str());
+            .map_err(|_| sqlx::Error::PoolTimedOut)
+            .and_then(|waited| waited.map_err(|_| sqlx::Error::PoolClosed))
+            .map_err(|source| from_sqlx(doing, source))
+    }
+
+    /// Waits for a free place, or for a session whose last transaction was committed.
+    async fn stand_in_line(&self) -> Result<Turn, AcquireError> {
+        let (sender, begun) = oneshot::channel();
+        {
+            let mut line = self.line();
+            while line.pop_front_if(|first| first.is_closed()).is_some() {}
+            line.push_back(sender);
+        }
+        tokio::select! {
+            biased;
+            Ok(session) = begun => Ok(Turn::Begun(session)),
+            permit = Arc::clone(&self.free).acquire_owned() => permit.map(Turn::Free),
+        }
+    }
+
+    /// The first in line, unless somebody waits who cannot use what is opened for it.
+    fn first_in_line(&self) -> Option<oneshot::Sender<Session>> {
+        if self.others.load(Ordering::Relaxed) > 0 || self.free.is_closed() {
+            return None;
+        }
+        let mut line = self.line();
+        loop {
+            let first = line.pop_front()?;
+            if !first.is_closed() {
+                return Some(first);
+            }
+        }
+    }
+
+    async fn open(
+        self: Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        doing: &'static str,
+        begin: SqlStr,
+    ) -> Result<Session> {
         let (begun, connection, opened) = match self.take().await {
             Some((mut connection, opened)) => {
-                (run(&mut connection, begin).await, connection, opened)
+                let begun = within(self.patience, run(&mut connection, begin)).await;
+                (begun, connection, opened)
             }
             None => {
                 let mut connection = self.connector.connect().await?;
-                let begun = begin_first(&mut connection, begin).await;
+                let begun = within(self.patience, self.begin_first(&mut connection, begin)).await;
                 (begun, connection, Instant::now())
             }
         };
-        begun.map_err(failed)?;
+        begun.map_err(|source| from_sqlx(doing, source))?;
         Ok(Session {
             held: Some((connection, opened)),
             sessions: self,
             permit: Some(permit),
         })
+    }
+
+    /// Opens the first transaction of a connection and leaves it open: sqlx counts it for ever, so that
+    /// what a handler begins inside of it, and of those that follow, is a savepoint.
+    async fn begin_first(&self, connection: &mut PgConnection, begin: SqlStr) -> sqlx::Result<()> {
+        self.prepare.raw().execute(&mut *connection).await?;
+        mem::forget(connection.begin_with(begin).await?);
+        Ok(())
+    }
+
+    /// Bounds a transaction of the store's own by the time that its end may take. It is rolled back then,
+    /// unless the server has committed it.
+    pub(crate) async fn bound<T>(
+        &self,
+        doing: &'static str,
+        transaction: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let ended = within(self.ending, async { Ok(transaction.await) }).await;
+        ended.map_err(|source| from_sqlx(doing, source))?
     }
 
     /// Closes what is ready, and everything else when it comes back.
@@ -108,7 +224,9 @@ impl Sessions {
             if one.opened.elapsed() > AGE_MAX {
                 continue;
             }
-            if one.since.elapsed() <= IDLE_UNTESTED_MAX || one.connection.ping().await.is_ok() {
+            if one.since.elapsed() <= IDLE_UNTESTED_MAX
+                || within(self.patience, one.connection.ping()).await.is_ok()
+            {
                 return Some((one.connection, one.opened));
             }
         }
@@ -129,6 +247,23 @@ impl Sessions {
     fn ready(&self) -> MutexGuard<'_, Vec<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn line(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Session>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Session {
@@ -137,11 +272,56 @@ impl Session {
         let Some((mut connection, opened)) = self.held.take() else {
             return Err(Error::internal("the session has ended"));
         };
-        run(&mut connection, "commit".into_sql_str())
+        let ending = self.sessions.ending;
+        within(ending, run(&mut connection, "commit".into_sql_str()))
             .await
             .map_err(|source| from_sqlx(doing, source))?;
         self.sessions.put_back(connection, opened);
         Ok(())
+    }
+
+    /// Sends `mark` and COMMIT in one message, and BEGIN behind them when somebody waits for a plain
+    /// transaction, who gets this session then. `mark` fails unless it applies, and the server does not
+    /// go on behind a failure: nothing is committed. The server may take as long as for a COMMIT. Only for tasks that nobody can cancel.
+    pub(crate) async fn mark_and_commit(
+        mut self,
+        mark: String,
+        doing: &'static str,
+    ) -> Result<Settled> {
+        let Some((mut connection, opened)) = self.held.take() else {
+            return Err(Error::internal("the session has ended"));
+        };
+        let young = opened.elapsed() <= AGE_MAX;
+        let next = young.then(|| self.sessions.first_in_line()).flatten();
+        let message = Statement::and_commit(mark, next.is_some());
+        let ending = self.sessions.ending;
+        match within(ending, run(&mut connection, message)).await {
+            Ok(()) => match next {
+                Some(next) => {
+                    self.held = Some((connection, opened));
+                    self.hand_over(next).await;
+                }
+                None => self.sessions.put_back(connection, opened),
+            },
+            // Who was first in line waits for a free place.
+            Err(source) => {
+                let refused = MarkSql::refusal(&source).ok_or_else(|| from_sqlx(doing, source))?;
+                roll_back(&self.sessions, connection, opened).await;
+                return Ok(refused);
+            }
+        }
+        Ok(Settled::Applied)
+    }
+
+    /// Gives the session to `next`, or to whoever is behind when that one has gone.
+    async fn hand_over(mut self, next: oneshot::Sender<Self>) {
+        let mut next = Some(next);
+        while let Some(first) = next {
+            let Err(back) = first.send(self) else { return };
+            self = back;
+            next = self.sessions.first_in_line();
+        }
+        self.roll_back().await;
     }
 
     /// Rolls back.
@@ -154,17 +334,11 @@ impl Session {
 
 /// Rolls back; a connection that fails is closed, and its transaction ended by the server.
 async fn roll_back(sessions: &Sessions, mut connection: PgConnection, opened: Instant) {
-    let rolled_back = run(&mut connection, "rollback".into_sql_str()).await;
+    let rolled_back = run(&mut connection, "rollback".into_sql_str());
+    let rolled_back = within(sessions.patience, rolled_back).await;
     if rolled_back.is_ok() {
         sessions.put_back(connection, opened);
     }
-}
-
-/// Opens the first transaction of a connection and leaves it open: sqlx counts it for ever, so that
-/// what a handler begins inside of it, and of those that follow, is a savepoint.
-async fn begin_first(connection: &mut PgConnection, begin: SqlStr) -> sqlx::Result<()> {
-    mem::forget(connection.begin_with(begin).await?);
-    Ok(())
 }
 
 async fn run(connection: &mut PgConnection, statement: SqlStr) -> sqlx::Result<()> {

@@ -50,6 +50,21 @@ impl<const LEVEL: usize> Harness for Server<LEVEL> {
 
     const CONCURRENT_WRITERS: bool = true;
 
+    fn adapter() -> Option<String> {
+        let level = LEVELS[LEVEL].trim_start_matches("begin isolation level ");
+        Some(format!(
+            "PostgresStore, callers at {}",
+            level.to_uppercase()
+        ))
+    }
+
+    async fn server() -> Option<String> {
+        let version = sqlx::query_scalar("select pg_catalog.current_setting('server_version')");
+        let version: String = version.fetch_one(&mut connection().await).await.ok()?;
+        let number = version.split(' ').next()?;
+        Some(format!("PostgreSQL {number}"))
+    }
+
     async fn fresh(partitions: Partitions) -> Self {
         let schema = Schema::new();
         Self {

@@ -27,14 +27,15 @@ use crate::support::{
     number, run,
 };
 
-/// The levels of a transaction that a caller of `mark` may bring.
-const LEVELS: [&str; 2] = [
+/// The levels of a transaction that a caller may bring.
+const LEVELS: [&str; 3] = [
     "begin isolation level read committed",
     "begin isolation level repeatable read",
+    "begin isolation level serializable",
 ];
 
-/// A worker that lost its partition in the middle of its handler cannot commit its effects, at READ
-/// COMMITTED and at REPEATABLE READ; the one that took it over can.
+/// A worker that lost its partition in the middle of its handler cannot commit its effects, at any
+/// level; the one that took it over can.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_lease_cannot_commit() {
     for (level, begin) in LEVELS.into_iter().enumerate() {
@@ -129,6 +130,55 @@ async fn a_reception_on_an_older_snapshot_is_a_conflict() {
         }
     }
     assert_eq!(store.unrouted().await.expect("a count"), 0);
+}
+
+/// Callers at every level see the same: what they receive and admit is there if they commit, and known
+/// the second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_at_every_level_receive_and_admit_alike() {
+    let mut seen = Vec::new();
+    for begin in LEVELS {
+        let schema = Schema::new();
+        let store = schema.migrated(4).await;
+        subscribe(&*store, &[("t", "a")]).await;
+        let all = [
+            delivery("t", "1", "k"),
+            delivery("t", "2", ""),
+            delivery("u", "3", ""),
+        ];
+        let id = all[0].message().id().clone();
+        let origin = all[0].message().origin();
+        let mut told = Vec::new();
+        for commits in [false, true, true] {
+            let mut session = connection().await;
+            let mut tx = session.begin_with(begin).await.expect("begin");
+            let received = store.receive_in(&mut tx, &source(), &all).await;
+            let admitted = store
+                .admit(&mut tx, &source(), &name("b"), origin, &id)
+                .await;
+            told.push(format!(
+                "{:?} {:?}",
+                received.expect("receive"),
+                admitted.expect("admit")
+            ));
+            if commits {
+                tx.commit().await.expect("commit");
+            } else {
+                tx.rollback().await.expect("rollback");
+            }
+            let unrouted = store.unrouted().await.expect("a count");
+            told.push(format!("{} {unrouted}", stats(&*store, "a").await.pending));
+        }
+        assert_eq!(
+            (told[1].as_str(), told[3].as_str(), told[5].as_str()),
+            ("0 0", "2 1", "2 1")
+        );
+        assert_eq!(told[0], told[2], "a rollback leaves nothing");
+        assert_ne!(told[2], told[4], "the second time it is known");
+        seen.push(told);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
 }
 
 /// A handler that runs for longer than three leases commits when nobody takes over. When somebody does,

@@ -491,6 +491,27 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_errors_says_the_same() {
+        let row = |(code, word, about, advice): &(&str, &str, About, &str)| {
+            let becomes = match about {
+                About::Message => "transient",
+                About::Never => "permanent",
+                About::Server | About::Setup => "unavailable",
+            };
+            let asked = match about {
+                About::Server => "unavailable",
+                _ => "invalid",
+            };
+            let code = format!("{code} {word}");
+            format!("| {} | {becomes} | {asked} | {advice} |\n", code.trim_end())
+        };
+        let rows: String = TABLE.iter().map(row).collect();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        assert!(page.contains(&rows), "docs/errors.md should have:\n{rows}");
+    }
+
+    #[test]
     fn an_error_without_an_answer_is_unknown() {
         for kind in [
             io::ErrorKind::BrokenPipe,

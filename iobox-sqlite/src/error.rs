@@ -130,46 +130,68 @@ fn misfit(text: &str) -> (ErrorKind, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use ErrorKind::{Conflict, Corrupt, Internal, Invalid, Rejected, Unavailable};
     use rusqlite::ffi;
 
     use super::*;
 
+    /// The codes of SQLite with their kinds, as `docs/errors.md` shows them.
+    const CODES: &[(&str, i32, ErrorKind)] = &[
+        ("SQLITE_BUSY", ffi::SQLITE_BUSY, Unavailable),
+        (
+            "SQLITE_BUSY_RECOVERY",
+            ffi::SQLITE_BUSY_RECOVERY,
+            Unavailable,
+        ),
+        ("SQLITE_BUSY_SNAPSHOT", ffi::SQLITE_BUSY_SNAPSHOT, Conflict),
+        ("SQLITE_LOCKED", ffi::SQLITE_LOCKED, Unavailable),
+        ("SQLITE_IOERR", ffi::SQLITE_IOERR, Unavailable),
+        ("SQLITE_IOERR_FSYNC", ffi::SQLITE_IOERR_FSYNC, Unavailable),
+        ("SQLITE_FULL", ffi::SQLITE_FULL, Unavailable),
+        ("SQLITE_CANTOPEN", ffi::SQLITE_CANTOPEN, Unavailable),
+        ("SQLITE_NOMEM", ffi::SQLITE_NOMEM, Unavailable),
+        ("SQLITE_INTERRUPT", ffi::SQLITE_INTERRUPT, Unavailable),
+        ("SQLITE_ABORT", ffi::SQLITE_ABORT, Unavailable),
+        ("SQLITE_PROTOCOL", ffi::SQLITE_PROTOCOL, Unavailable),
+        ("SQLITE_SCHEMA", ffi::SQLITE_SCHEMA, Unavailable),
+        ("SQLITE_CONSTRAINT", ffi::SQLITE_CONSTRAINT, Rejected),
+        (
+            "SQLITE_CONSTRAINT_UNIQUE",
+            ffi::SQLITE_CONSTRAINT_UNIQUE,
+            Rejected,
+        ),
+        ("SQLITE_TOOBIG", ffi::SQLITE_TOOBIG, Rejected),
+        ("SQLITE_MISMATCH", ffi::SQLITE_MISMATCH, Rejected),
+        ("SQLITE_READONLY", ffi::SQLITE_READONLY, Invalid),
+        ("SQLITE_PERM", ffi::SQLITE_PERM, Invalid),
+        ("SQLITE_AUTH", ffi::SQLITE_AUTH, Invalid),
+        ("SQLITE_NOLFS", ffi::SQLITE_NOLFS, Invalid),
+        ("SQLITE_CORRUPT", ffi::SQLITE_CORRUPT, Corrupt),
+        ("SQLITE_NOTADB", ffi::SQLITE_NOTADB, Corrupt),
+        ("SQLITE_INTERNAL", ffi::SQLITE_INTERNAL, Internal),
+        ("SQLITE_MISUSE", ffi::SQLITE_MISUSE, Internal),
+        ("SQLITE_RANGE", ffi::SQLITE_RANGE, Internal),
+        ("SQLITE_ERROR", ffi::SQLITE_ERROR, Internal),
+    ];
+
     #[test]
     fn every_code_has_a_kind() {
-        use ErrorKind::{Conflict, Corrupt, Internal, Invalid, Rejected, Unavailable};
-        let table = [
-            (ffi::SQLITE_BUSY, Unavailable),
-            (ffi::SQLITE_BUSY_RECOVERY, Unavailable),
-            (ffi::SQLITE_BUSY_SNAPSHOT, Conflict),
-            (ffi::SQLITE_LOCKED, Unavailable),
-            (ffi::SQLITE_IOERR, Unavailable),
-            (ffi::SQLITE_IOERR_FSYNC, Unavailable),
-            (ffi::SQLITE_FULL, Unavailable),
-            (ffi::SQLITE_CANTOPEN, Unavailable),
-            (ffi::SQLITE_NOMEM, Unavailable),
-            (ffi::SQLITE_INTERRUPT, Unavailable),
-            (ffi::SQLITE_ABORT, Unavailable),
-            (ffi::SQLITE_PROTOCOL, Unavailable),
-            (ffi::SQLITE_SCHEMA, Unavailable),
-            (ffi::SQLITE_CONSTRAINT, Rejected),
-            (ffi::SQLITE_CONSTRAINT_UNIQUE, Rejected),
-            (ffi::SQLITE_TOOBIG, Rejected),
-            (ffi::SQLITE_MISMATCH, Rejected),
-            (ffi::SQLITE_READONLY, Invalid),
-            (ffi::SQLITE_PERM, Invalid),
-            (ffi::SQLITE_AUTH, Invalid),
-            (ffi::SQLITE_NOLFS, Invalid),
-            (ffi::SQLITE_CORRUPT, Corrupt),
-            (ffi::SQLITE_NOTADB, Corrupt),
-            (ffi::SQLITE_INTERNAL, Internal),
-            (ffi::SQLITE_MISUSE, Internal),
-            (ffi::SQLITE_RANGE, Internal),
-            (ffi::SQLITE_ERROR, Internal),
-        ];
-        for (code, kind) in table {
-            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            assert_eq!(sql_error(source).kind(), kind, "code {code}");
+        for (name, code, kind) in CODES {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(*code), None);
+            assert_eq!(sql_error(source).kind(), *kind, "{name}");
         }
+    }
+
+    #[test]
+    fn the_page_of_errors_says_the_same() {
+        let row = |(name, code, kind): &(&str, i32, ErrorKind)| {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(*code), None);
+            format!("| {name} | {kind} | {} |\n", meaning(&source).1)
+        };
+        let rows: String = CODES.iter().map(row).collect();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+        let page = std::fs::read_to_string(page).expect("the page");
+        assert!(page.contains(&rows), "docs/errors.md should have:\n{rows}");
     }
 
     #[test]
@@ -181,25 +203,19 @@ mod tests {
             "DROP INDEX t",
         ] {
             let error = sql_error(conn.prepare(text).map(drop).expect_err("nothing is there"));
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+            assert_eq!(error.kind(), Invalid, "{text}");
             assert!(error.to_string().contains("run migrate"), "{error}");
         }
         let error = sql_error(conn.prepare("SELEKT").map(drop).expect_err("no SQL"));
-        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_eq!(error.kind(), Internal);
     }
 
     #[test]
     fn a_value_of_a_wrong_type_is_corrupt() {
         let conn = rusqlite::Connection::open_in_memory().expect("a database");
         let read = conn.query_row("SELECT 'x'", [], |row| row.get::<_, i64>(0));
-        assert_eq!(
-            sql_error(read.expect_err("text")).kind(),
-            ErrorKind::Corrupt
-        );
+        assert_eq!(sql_error(read.expect_err("text")).kind(), Corrupt);
         let read = conn.query_row("SELECT -1", [], |row| row.get::<_, u32>(0));
-        assert_eq!(
-            sql_error(read.expect_err("range")).kind(),
-            ErrorKind::Corrupt
-        );
+        assert_eq!(sql_error(read.expect_err("range")).kind(), Corrupt);
     }
 }

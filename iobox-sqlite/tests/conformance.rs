@@ -13,7 +13,10 @@ use iobox_core::{
     partition::Partitions,
     store::{Enqueue, Enqueued},
 };
-use iobox_sqlite::{Config, SqliteStore, SqliteTx, rusqlite::Connection};
+use iobox_sqlite::{
+    Config, SqliteStore, SqliteTx,
+    rusqlite::{self, Connection},
+};
 use iobox_testkit::suite::{Harness, Misfit, OpenTransaction};
 use tempfile::TempDir;
 
@@ -66,6 +69,14 @@ impl Harness for Sqlite {
     type Open = Open;
 
     const CONCURRENT_WRITERS: bool = false;
+
+    fn adapter() -> Option<String> {
+        Some(String::from("SqliteStore"))
+    }
+
+    async fn server() -> Option<String> {
+        Some(format!("SQLite {}", rusqlite::version()))
+    }
 
     async fn fresh(partitions: Partitions) -> Self {
         let harness = Self::empty(partitions);

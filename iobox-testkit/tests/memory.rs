@@ -25,6 +25,11 @@ impl Harness for Memory {
     type Open = Open;
 
     const CONCURRENT_WRITERS: bool = true;
+    const REFUSES_MISFITS: bool = false;
+
+    fn adapter() -> Option<String> {
+        Some(String::from("MemoryStore"))
+    }
 
     async fn fresh(partitions: Partitions) -> Self {
         Self(Arc::new(MemoryStore::new(partitions)))

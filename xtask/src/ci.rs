@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::cargo::{cargo, check};
-use crate::{deny, sim, test, tidy};
+use crate::{crash, deny, sim, test, tidy};
 
 /// How many schedules the simulator runs.
 const SEEDS: &str = "20000";
+/// The kills of the harness: at least 60 of workers, 30 of Postgres, 20 of NATS and 20 of Redis.
+const KILLS: [&str; 4] = ["--cycles", "120", "--seed", "1"];
 
 /// Run every check: formatting, tidy, clippy, docs, licences and sources (where `cargo xtask deny` has
-/// installed its program), a project that uses everything, the simulator, all tests.
+/// installed its program), a project that uses everything, the simulator, the exhaustive model,
+/// all tests, and the kill harness.
 ///
 /// Stops at the first that fails.
 #[derive(Debug, clap::Args)]
@@ -22,7 +25,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -52,8 +55,16 @@ const STEPS: [Step; 8] = [
         run: || sim::run(&["--seeds".to_owned(), SEEDS.to_owned()]),
     },
     Step {
+        name: "model",
+        run: || sim::run(&["--model".to_owned()]),
+    },
+    Step {
         name: "test",
         run: || test::run(&test::Args::default()),
+    },
+    Step {
+        name: "crash",
+        run: || crash::with(&KILLS.map(str::to_owned)),
     },
 ];
 

@@ -9,11 +9,14 @@ mod bench;
 mod cargo;
 mod ci;
 mod containers;
+mod crash;
 mod deny;
 mod images;
 mod leftovers;
 mod matrix;
+mod scorecard;
 mod servers;
+mod sheet;
 mod sim;
 mod test;
 mod tidy;
@@ -36,9 +39,12 @@ enum Task {
     Tidy(tidy::Args),
     Ci(ci::Args),
     Sim(sim::Args),
+    Crash(crash::Args),
+    Scorecard(scorecard::Args),
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
+    Sheet(sheet::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,9 +53,12 @@ fn main() -> ExitCode {
         Task::Tidy(args) => tidy::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Sim(args) => sim::run(&args.args),
+        Task::Crash(args) => crash::run(&args),
+        Task::Scorecard(args) => scorecard::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Sheet(args) => sheet::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

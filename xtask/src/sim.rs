@@ -5,13 +5,16 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::cargo::{cargo, check};
+use crate::cargo::{cargo, check, root};
+
+/// Where the figures of the last whole campaign are, in the root of the repository.
+const FIGURES: &str = "target/sim.json";
 
 /// Run the simulator: protocol schedules with faults, each from a seed.
 ///
 /// It is built with `--cfg iobox_bugs`, which lets it switch planted bugs on, and with
 /// `--cfg tokio_unstable`, which lets it seed the runtime, in a target folder of its own, so that
-/// other builds stay as they are.
+/// other builds stay as they are. A whole campaign leaves its figures in target/sim.json.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Arguments for the simulator, such as `--seeds 20000` or `--seed 7`; `-- --help` lists them
@@ -27,7 +30,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut command = cargo();
     command.args(["run", "--release", "--locked", "--package", "iobox-sim"]);
     command
-        .args(["--target-dir", "target/sim", "--"])
+        .args(["--target-dir", "target/sim", "--", "--json"])
+        .arg(root().join(FIGURES))
         .args(args);
     plant_bugs(&mut command);
     check(&mut command)

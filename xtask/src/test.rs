@@ -1,19 +1,23 @@
 //! `cargo xtask test`: all tests, with the servers that they need.
 
 use std::env;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use iobox_testkit::servers::adopt_orphans;
+use serde_json::json;
 
-use crate::cargo::{cargo, show};
+use crate::cargo::{cargo, root, show};
 use crate::servers::Servers;
 use crate::{containers, leftovers, matrix};
 
+/// Where the figures of the last whole run are, in the root of the repository.
+const FIGURES: &str = "target/tests.json";
 /// How long the rest of the output may take once all that could write it is gone.
 const OUTPUT_END_MAX: Duration = Duration::from_secs(10);
 
@@ -42,6 +46,13 @@ pub(crate) struct Args {
     /// Only show which servers the tests would use
     #[arg(long)]
     list_servers: bool,
+}
+
+impl Args {
+    /// Whether these are all tests.
+    const fn is_whole(&self) -> bool {
+        self.filters.is_empty() && self.packages.is_empty() && !self.containers
+    }
 }
 
 /// How many tests ended how.
@@ -99,7 +110,27 @@ pub(crate) fn with(servers: Servers, args: &Args) -> Result<()> {
         tally != Tally::default(),
         "no test ran, or the filter fits none"
     );
+    if args.is_whole() {
+        keep(&tally, &described)?;
+    }
     Ok(())
+}
+
+/// Leaves the figures of a whole run for the scorecard.
+fn keep(tally: &Tally, servers: &str) -> Result<()> {
+    // Without where they came from, which is about this machine.
+    let name = |line: &str| line.split(" (").next().unwrap_or(line).to_owned();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let figures = json!({
+        "kind": "tests",
+        "unix_seconds": now.context("the clock is before 1970")?.as_secs(),
+        "passed": tally.passed,
+        "failed": tally.failed,
+        "ignored": tally.ignored,
+        "servers": servers.lines().map(name).collect::<Vec<String>>(),
+    });
+    let text = serde_json::to_string_pretty(&figures).context("figures are JSON")?;
+    fs::write(root().join(FIGURES), text + "\n").context("cannot write the figures of the tests")
 }
 
 /// From where property tests draw.

@@ -61,6 +61,7 @@ pub enum BreakerState {
 
 /// The breaker of one machine.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Breaker {
     policy: BreakerPolicy,
     failures: u32,

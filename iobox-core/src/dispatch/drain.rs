@@ -10,6 +10,7 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// A drain under way.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Drain {
     /// When to stop waiting for what is in flight.
     pub(super) deadline: Time,

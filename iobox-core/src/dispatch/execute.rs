@@ -11,6 +11,7 @@ use crate::{
 
 /// One execution under way.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Flight {
     pub(super) partition: Partition,
     pub(super) epoch: Epoch,

@@ -32,6 +32,7 @@ pub(super) enum Stage {
 
 /// A row in memory.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Held {
     pub(super) revision: Revision,
     pub(super) attempt: u32,

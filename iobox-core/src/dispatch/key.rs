@@ -9,6 +9,7 @@ const SHARE_FIRST: usize = 64;
 
 /// The rows in memory of one key, and how many more it may have.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Key {
     pub(super) rows: BTreeSet<Seq>,
     /// Executions that ended since its partition was last fetched.

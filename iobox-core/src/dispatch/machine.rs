@@ -22,6 +22,7 @@ use crate::{
 ///
 /// A driver calls the input methods with the time, then [`poll`](Self::poll) until it returns
 /// `None`, then waits for the next input or for [`deadline`](Self::deadline).
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub struct Machine {
     pub(super) settings: Settings,
     pub(super) ids: Arc<dyn IdSource>,
@@ -59,7 +60,7 @@ pub struct Machine {
     /// The partition that executed last.
     pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
-    next_number: u64,
+    pub(super) next_number: u64,
 }
 
 impl Machine {

@@ -7,6 +7,7 @@ use crate::store::InstanceId;
 
 /// What the machine knows of its own registration.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Member {
     pub(super) id: InstanceId,
     pub(super) registered: bool,

@@ -25,6 +25,8 @@ mod drain;
 mod event;
 mod execute;
 mod fetch;
+#[cfg(iobox_bugs)]
+mod fork;
 mod held;
 mod judge;
 mod key;

@@ -31,6 +31,7 @@ enum Step {
 
 /// The message that runs alone.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Solo {
     pub(super) partition: Partition,
     pub(super) seq: Seq,

@@ -22,6 +22,7 @@ pub(super) const RELEASED_MAX: usize = 256;
 
 /// A fetch under way.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Fetching {
     pub(super) call: CallId,
     /// Keys that the request named as full.
@@ -39,6 +40,7 @@ pub(super) struct Fetching {
 
 /// One owned partition.
 #[derive(Debug)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Work {
     pub(super) epoch: Epoch,
     pub(super) rows: BTreeMap<Seq, Held>,

@@ -60,7 +60,8 @@ pub(super) async fn perform(
     Some(reply)
 }
 
-async fn within<T>(
+/// Gives a call up that does not end. A store may be behind a network that says nothing.
+pub(crate) async fn within<T>(
     limit: Duration,
     call: &str,
     future: impl Future<Output = Result<T>>,

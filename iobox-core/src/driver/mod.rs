@@ -13,6 +13,7 @@ mod telemetry;
 mod turn;
 mod wake;
 
+pub(crate) use calls::within;
 pub(crate) use contain::{Run, contained};
 pub(crate) use executor::{Execution, Executor, Reports};
 pub(crate) use handle::HandleExecutor;

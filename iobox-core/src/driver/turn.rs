@@ -154,7 +154,6 @@ impl<E: Executor> Driver<E> {
                         self.answer(reply);
                     }
                 }
-                Some(_) = self.executions.join_next() => {}
                 hint = self.signal.next() => self.machine.wake(hint, self.now()),
                 Some(()) = self.wakes.recv() => {
                     self.machine.wake(crate::store::Hint::Wake, self.now());
@@ -251,6 +250,8 @@ impl<E: Executor> Driver<E> {
     }
 
     fn end_turn(&mut self, now: Time) {
+        // Each reported its outcomes, so that nobody waits for its end.
+        while self.executions.try_join_next().is_some() {}
         let observer = self.observer.as_ref();
         let told = self.machine.events().inspect(|event| {
             if let Some((queue, observer)) = observer {

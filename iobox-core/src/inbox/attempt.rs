@@ -101,11 +101,8 @@ impl<S: Transact, H: TxHandler<S::Tx>> Attempt<S> for InTransaction<H> {
         };
         self.0.handle(&mut open, message).await?;
         // The fence is the last thing before COMMIT.
-        match store.mark(&mut open, queue, success).await? {
-            Settled::Applied => {
-                store.commit_handling(open).await?;
-                Ok(Attempted::Committed)
-            }
+        match store.mark_and_commit(open, queue, success).await? {
+            Settled::Applied => Ok(Attempted::Committed),
             Settled::LeaseLost => Err("the lease was lost; nothing was committed".into()),
             Settled::Superseded => Err("the row has changed; nothing was committed".into()),
         }

@@ -39,7 +39,7 @@ impl<'a, S: Ingest> Backlog<'a, S> {
             if free >= wanted {
                 return wanted;
             }
-            match self.count().await {
+            match self.reading.ask("backlog", self.count()).await {
                 Ok(rows) => self.rows = Some(rows),
                 Err(error) => {
                     tracing::warn!(%error, "what handlers have to do cannot be counted; nothing is read");

@@ -4,8 +4,8 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{HandlerName, ingest::Ingester};
 use crate::{
-    dispatch::Settings, message::IdSource, queue::Queue, running::Stopped, source::Source,
-    store::Ingest,
+    Result, dispatch::Settings, driver::within, message::IdSource, queue::Queue, running::Stopped,
+    source::Source, store::Ingest,
 };
 
 /// What runs until it is told to stop.
@@ -27,6 +27,17 @@ pub(super) struct Reading<S> {
     pub(super) horizon: Duration,
     pub(super) handlers: Vec<HandlerName>,
     pub(super) ids: Arc<dyn IdSource>,
+}
+
+impl<S> Reading<S> {
+    /// Waits for a call of the store, no longer than it takes a right to be lost for sure.
+    pub(super) async fn ask<T>(
+        &self,
+        call: &str,
+        asking: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        within(self.settings.ttl * 3, call, asking).await
+    }
 }
 
 impl<S: Ingest> Feed<S> {

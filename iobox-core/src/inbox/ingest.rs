@@ -136,7 +136,8 @@ impl<S: Ingest + Store> Ingester<S> {
         let (mut opening, mut pause) = (0, Pause::default());
         loop {
             opening += 1;
-            let position = match self.reading.store.position(self.name()).await {
+            let position = self.reading.store.position(self.name());
+            let position = match self.reading.ask("position", position).await {
                 Ok(position) => position,
                 Err(error) => {
                     tracing::warn!(source = %self.name(), %error, "the position cannot be read; trying again");
@@ -211,7 +212,8 @@ impl<S: Ingest + Store> Ingester<S> {
     async fn queue(&self) -> S {
         let mut pause = Pause::default();
         loop {
-            match self.reading.store.ingest_of(self.name()).await {
+            let queue = self.reading.store.ingest_of(self.name());
+            match self.reading.ask("ingest_of", queue).await {
                 Ok(queue) => return queue,
                 Err(error) => {
                     tracing::warn!(source = %self.name(), %error, "the store cannot be reached; trying again");

@@ -132,7 +132,8 @@ impl<'a, S: Ingest> Intake<'a, S> {
             deliveries: batch.deliveries,
         };
         let received = loop {
-            match self.reading.store.ingest(self.source, &request).await {
+            let ingest = self.reading.store.ingest(self.source, &request);
+            match self.reading.ask("ingest", ingest).await {
                 Ok(Ingested::Stored(received)) => break received,
                 Ok(Ingested::Already) => break Vec::new(),
                 Ok(Ingested::LeaseLost) => return Err(Why::Lost),
@@ -146,7 +147,8 @@ impl<'a, S: Ingest> Intake<'a, S> {
 
     async fn store_without_order(&self, deliveries: &[Delivery]) -> Result<Vec<Received>, Why> {
         loop {
-            match self.reading.store.receive(self.source, deliveries).await {
+            let receive = self.reading.store.receive(self.source, deliveries);
+            match self.reading.ask("receive", receive).await {
                 Ok(received) => return Ok(received),
                 Err(error) => self.again(error).await?,
             }

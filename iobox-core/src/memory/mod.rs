@@ -5,6 +5,8 @@ mod admin;
 mod broker;
 mod clock;
 mod enqueue;
+#[cfg(iobox_bugs)]
+mod fork;
 mod inbox;
 mod ingest;
 mod lease;

@@ -36,8 +36,8 @@ pub(super) struct Shared {
     pub(super) clock: MemoryClock,
     pub(super) signal: Signal,
     pub(super) mailroom: Mutex<Mailroom>,
-    queue: Queue,
-    table: Mutex<Table>,
+    pub(super) queue: Queue,
+    pub(super) table: Mutex<Table>,
 }
 
 impl MemoryStore {

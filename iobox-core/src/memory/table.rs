@@ -52,6 +52,7 @@ pub(super) struct Member {
 
 /// Rows, indexes, partitions, instances.
 #[derive(Debug, Default)]
+#[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Table {
     rows: BTreeMap<Place, Row>,
     /// Places of pending and retrying rows.

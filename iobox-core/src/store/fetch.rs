@@ -59,7 +59,8 @@ pub struct FetchPartition {
     /// become pending before the fetch looks, if nothing of the key in front of them is retrying,
     /// or dead and halting.
     pub release: Vec<OrderingKey>,
-    /// Whether to do the same for every key that has waiting rows and nothing in front of them.
+    /// Whether to do the same for keys that have waiting rows and nothing in front of them, at most 64
+    /// a fetch; as long as there are more, each sweep releases some.
     pub sweep: bool,
 }
 
@@ -100,7 +101,8 @@ pub struct Pending {
     pub crashes: u32,
     /// How long ago it was enqueued, by the store's clock.
     pub age: Duration,
-    /// The bytes it takes in memory.
+    /// The bytes it takes in memory: for a message that can be decoded, its
+    /// [`size`](Message::size).
     pub size: usize,
     /// The message, or why the row cannot be decoded.
     pub body: Body,

@@ -101,6 +101,24 @@ pub trait Transact: Receive {
     /// Commits.
     async fn commit_handling(&self, open: Self::Open) -> Result<()>;
 
+    /// Does both, for a transaction that holds nothing but the effects of a handler: records `success`
+    /// as [`mark`](Self::mark) does, and commits when it is [`Applied`](Settled::Applied). Rolls back
+    /// otherwise.
+    ///
+    /// After an error the transaction may be committed or not; what became of the row says which.
+    async fn mark_and_commit(
+        &self,
+        mut open: Self::Open,
+        queue: &Self,
+        success: &Settlement,
+    ) -> Result<Settled> {
+        let settled = self.mark(&mut open, queue, success).await?;
+        if settled == Settled::Applied {
+            self.commit_handling(open).await?;
+        }
+        Ok(settled)
+    }
+
     /// Marks in the caller's transaction that `handler` handled a message, for those who have a
     /// consumer of their own and want nothing but the mark.
     ///

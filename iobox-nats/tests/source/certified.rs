@@ -54,6 +54,16 @@ impl<const RETENTION: usize> Harness for Reading<RETENTION> {
     const CAN_BE_REMADE: bool = true;
     const CAN_BE_CUT: bool = true;
 
+    fn adapter() -> Option<String> {
+        let retention = ["limits", "interest", "a work queue"][RETENTION];
+        Some(format!("JetStreamSource, a stream with {retention}"))
+    }
+
+    async fn server() -> Option<String> {
+        let server = server::large().await;
+        Some(format!("{} {}", server.name(), server.version()))
+    }
+
     async fn fresh() -> Self {
         let server = server::large().await;
         let desk = Desk::of(server.url(), RETENTIONS[RETENTION]).await;

@@ -56,6 +56,16 @@ impl Statement {
         .into_sql_str()
     }
 
+    /// One message: `mark`, which [`MarkSql::execute`] wrote, and COMMIT, and then BEGIN if wanted.
+    pub(crate) fn and_commit(mut mark: String, begins: bool) -> SqlStr {
+        mark.push_str(if begins {
+            "; commit; begin"
+        } else {
+            "; commit"
+        });
+        AssertSqlSafe(mark).into_sql_str()
+    }
+
     /// The statement as a prepared query.
     pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(Arc::clone(&self.0)))

@@ -20,7 +20,7 @@ use crate::{
     error::from_sqlx,
     pool::Connector,
     session::Sessions,
-    sql::{Names, Shelf, Sql},
+    sql::{MarkSql, Names, Shelf, Sql},
     wake::DatabaseWakeUp,
 };
 
@@ -73,7 +73,7 @@ impl PostgresStore {
             sql: Arc::new(Sql::new(&names)),
             shelf: Arc::new(Shelf::outbox()),
             routing: Arc::default(),
-            sessions: Arc::new(connector.sessions(&config)),
+            sessions: Arc::new(connector.sessions(&config, MarkSql::prepare(&names))),
             pool: connector.pool(&config),
             admin_pool: connector.admin_pool(&config),
             renewals: Arc::default(),

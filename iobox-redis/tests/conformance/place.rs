@@ -27,6 +27,12 @@ fn server(few: bool) -> anyhow::Result<Arc<Redis>> {
     Ok(shared)
 }
 
+/// The shared server and its version.
+pub(crate) fn server_name() -> String {
+    let server = Redis::shared().expect("a Redis");
+    format!("{} {}", server.name(), server.version())
+}
+
 impl Place {
     /// A place of its own, whose user has no other rights than these, if any are given.
     pub(crate) async fn fresh(rights: Option<&'static str>) -> Self {

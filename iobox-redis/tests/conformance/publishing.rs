@@ -34,6 +34,19 @@ impl<const FEW: bool> Harness for Streams<FEW> {
     const REFUSES_TOPICS: bool = true;
     const CAN_BE_CUT: bool = true;
 
+    fn adapter() -> Option<String> {
+        let user = if FEW {
+            "a user with few rights"
+        } else {
+            "administrator"
+        };
+        Some(format!("RedisPublisher, {user}"))
+    }
+
+    async fn server() -> Option<String> {
+        Some(crate::place::server_name())
+    }
+
     async fn fresh() -> Self {
         let place = Place::fresh(FEW.then_some(RIGHTS)).await;
         Self {

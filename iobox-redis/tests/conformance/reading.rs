@@ -60,6 +60,20 @@ impl<const ORDER: bool, const FEW: bool> Harness for Streams<ORDER, FEW> {
     const CAN_BE_REMADE: bool = true;
     const CAN_BE_CUT: bool = true;
 
+    fn adapter() -> Option<String> {
+        let order = if ORDER { "in order" } else { "unordered" };
+        let user = if FEW {
+            "a user with few rights"
+        } else {
+            "administrator"
+        };
+        Some(format!("RedisSource, {order}, {user}"))
+    }
+
+    async fn server() -> Option<String> {
+        Some(crate::place::server_name())
+    }
+
     async fn fresh() -> Self {
         let rights = if ORDER { ORDERED } else { UNORDERED };
         let place = Place::fresh(FEW.then_some(rights)).await;

@@ -7,14 +7,16 @@ use std::sync::{
 
 use async_trait::async_trait;
 use iobox_core::{
-    Result, Router,
+    Error, Result, Router,
     handler::HandlerError,
     inbox::{Attempt, Attempted, Rehearsed, RouteMut},
     message::Message,
-    store::{Settled, Settlement},
+    store::Settlement,
 };
 use rusqlite::Transaction;
+use tokio::sync::oneshot;
 
+use super::group::{Ready, serve};
 use crate::{SqliteStore, open::limited, owner::guarded};
 
 /// Business code that runs on a message inside of a transaction of the file, on the thread of the
@@ -26,6 +28,11 @@ pub trait SqliteHandler: Send + Sync + 'static {
     /// block, but must not wait for another call of the store; while it runs nobody else writes to
     /// the file. It is rolled back after the store's
     /// [limit](crate::ConfigBuilder::transaction_limit).
+    ///
+    /// Messages that are ready at the same time may share a transaction, each behind a savepoint. A
+    /// handler that fails is rolled back to its own; when the transaction as a whole cannot be committed
+    /// each of its messages is handled again, in a transaction of its own. Never end the transaction
+    /// here.
     ///
     /// # Errors
     /// What to do next; the transaction is rolled back.
@@ -68,6 +75,15 @@ impl OnTxSync for Router<SqliteStore> {
     }
 }
 
+/// Why a handler was not run.
+fn reason_of(error: HandlerError) -> String {
+    match error {
+        HandlerError::Retry(source)
+        | HandlerError::RetryAfter(_, source)
+        | HandlerError::Reject(source) => source.to_string(),
+    }
+}
+
 struct OnThread(Arc<dyn SqliteHandler>);
 
 #[async_trait]
@@ -79,35 +95,36 @@ impl Attempt<SqliteStore> for OnThread {
         message: &Message,
         success: &Settlement,
     ) -> Result<Attempted, HandlerError> {
-        let (inner, queue) = (Arc::clone(&store.inner), Arc::clone(&queue.inner));
-        let (handler, message) = (Arc::clone(&self.0), message.clone());
-        let success = success.clone();
-        let running = Arc::new(AtomicBool::new(false));
-        let entered = Arc::clone(&running);
-        let work = move |conn: &mut rusqlite::Connection| {
-            limited(conn, &inner, |open| {
-                entered.store(true, Ordering::Relaxed);
-                handler.handle(&open.tx, &message)?;
-                match queue.mark(&open.tx, &success)? {
-                    Settled::Applied => {
-                        open.commit()?;
-                        Ok(Attempted::Committed)
-                    }
-                    Settled::LeaseLost => Err(HandlerError::from(
-                        "the lease was lost; nothing was committed",
-                    )),
-                    Settled::Superseded => Err(HandlerError::from(
-                        "the row has changed; nothing was committed",
-                    )),
-                }
-            })
+        let (reply, answer) = oneshot::channel();
+        let [posted, entered] = [false, false].map(|no| Arc::new(AtomicBool::new(no)));
+        let inner = Arc::clone(&store.inner);
+        inner.group.push(Ready {
+            handler: Arc::clone(&self.0),
+            queue: Arc::clone(&queue.inner),
+            message: message.clone(),
+            success: success.clone(),
+            posted: Arc::clone(&posted),
+            entered: Arc::clone(&entered),
+            reply,
+        });
+        let serving = store
+            .inner
+            .application
+            .post(move |conn| serve(conn, &inner));
+        let outcome = match serving.await {
+            Ok(()) => {
+                posted.store(true, Ordering::Release);
+                let gone = |_| Err(Error::internal("a thread of the store gave no answer").into());
+                answer.await.unwrap_or_else(gone)
+            }
+            Err(error) => Err(error.into()),
         };
-        match store.inner.application.call(work).await {
+        match outcome {
             // Somebody else kept the file for too long.
-            Err(error) if !running.load(Ordering::Relaxed) => Ok(Attempted::NotRun {
-                reason: error.to_string(),
+            Err(error) if !entered.load(Ordering::Relaxed) => Ok(Attempted::NotRun {
+                reason: reason_of(error),
             }),
-            attempted => attempted,
+            outcome => outcome,
         }
     }
 

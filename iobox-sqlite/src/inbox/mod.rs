@@ -1,5 +1,6 @@
 //! The inbox: subscriptions, receiving, and handlers in transactions.
 
+mod group;
 mod handler;
 mod ingest;
 mod receive;
@@ -7,5 +8,6 @@ mod sql;
 mod subscribe;
 mod transact;
 
+pub(crate) use group::Group;
 pub use handler::{OnTxSync, SqliteHandler};
 pub(crate) use sql::InboxSql;

@@ -2,22 +2,29 @@
 
 use std::{
     env,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use iobox_core::{
     Inbox, Router,
+    dispatch::DeadLetterPolicy,
     handler::{self, HandlerError},
     inbox::{Delivery, HandlerName, Rehearsed, SourceName},
     message::{Draft, Message, MessageId, Origin},
     queue::Queue,
     store::{Admin, Admitted, Receive, Settled, Store, Subscribe},
 };
-use iobox_sqlite::{Failure, OnTxSync, SqliteStore, rusqlite::Transaction};
+use iobox_sqlite::{
+    Failure, OnTxSync, SqliteStore,
+    rusqlite::{self, Transaction},
+};
 use iobox_testkit::suite::{
-    inbox::support::{Worker, receive, subscribe},
+    inbox::support::{Worker, quick, receive, subscribe},
     support::PATIENCE,
 };
 use tokio::sync::watch;
@@ -183,6 +190,92 @@ async fn a_closure_commits_with_its_mark_and_what_it_enqueues() {
     assert_eq!(file.number("SELECT count(*) FROM effect"), 5);
     let stats = store.stats(&Queue::Outbox).await.expect("stats");
     assert_eq!(stats.pending, 5);
+}
+
+/// Handlers that share a transaction: one that fails or panics takes nothing of the others along, and one
+/// that spoils the transaction as a whole is found out, and the others are handled once.
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_that_share_a_transaction_fail_alone() {
+    const MESSAGES: usize = 300;
+    let (file, store) = migrated().await;
+    file.edit(
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+         CREATE TABLE effect (id TEXT, parent INTEGER
+           REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+    );
+    let outside = Mutex::new(file.connect());
+    let shared = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&shared);
+    let calls = AtomicU32::new(0);
+    let mut router = Router::new();
+    let handler = move |tx: &Transaction<'_>, message: &Message| -> Result<(), HandlerError> {
+        let id = message.id().as_str();
+        tx.execute("INSERT INTO effect VALUES (?1, NULL)", [id])?;
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            // The others get ready meanwhile.
+            thread::sleep(Duration::from_millis(50));
+        }
+        let count = |conn: &rusqlite::Connection| {
+            conn.query_row("SELECT count(*) FROM effect", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        };
+        let committed = count(&outside.lock().expect("no panic while it is held"))?;
+        if count(tx)? > committed + 1 {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        match id {
+            "50" => Err(HandlerError::Reject("as the id says".into())),
+            "100" => panic!("as the id says"),
+            // Fails in the COMMIT, with everything that is committed by it.
+            "150" => {
+                tx.execute("INSERT INTO effect VALUES (?1, 7)", [id])?;
+                Ok(())
+            }
+            "200" => {
+                tx.execute_batch("ROLLBACK")?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    };
+    let policy = quick(2).dead_letters(DeadLetterPolicy::Skip);
+    router.on_tx_sync("orders.*", "a", handler).policy(policy);
+    let inbox = Inbox::builder(SqliteStore::clone(&store), router)
+        .build()
+        .expect("an inbox");
+    inbox.subscribe().await.expect("subscribe");
+    let all: Vec<_> = (0..MESSAGES).map(delivery).collect();
+    receive(&*store, &all).await;
+    let handle = inbox.spawn();
+    let queue = store
+        .queue_of(&HandlerName::new("a").expect("a name"))
+        .await;
+    let queue = queue.expect("a queue");
+    let of = Queue::Inbox(HandlerName::new("a").expect("a name"));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let stats = queue.stats(&of).await.expect("stats");
+        if stats.dead == 4 && stats.pending + stats.retrying == 0 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    handle.drain().await.expect("a drain");
+    assert!(
+        shared.load(Ordering::SeqCst) > 0,
+        "none shared a transaction"
+    );
+    let effects = file.number("SELECT count(*) FROM effect");
+    let distinct = file.number("SELECT count(DISTINCT id) FROM effect");
+    assert_eq!(effects, distinct, "each took effect once");
+    let done = file.number("SELECT count(*) FROM iobox_inbox WHERE state = 4");
+    assert_eq!(effects, done);
+    for id in [50, 100, 150, 200] {
+        let of = format!("SELECT count(*) FROM effect WHERE id = '{id}'");
+        assert_eq!(file.number(&of), 0, "{id}");
+    }
 }
 
 /// A plain handler that runs for longer than three leases runs once for each owner of its message, and

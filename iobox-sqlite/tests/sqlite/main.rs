@@ -12,6 +12,7 @@ mod crowd;
 mod enqueue;
 mod fence;
 mod fixture;
+mod full;
 mod identifiers;
 mod inbox;
 mod migration;

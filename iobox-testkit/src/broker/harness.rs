@@ -48,6 +48,19 @@ pub trait Harness: Send + Sync + Sized + 'static {
     /// Whether the line between publisher and broker can be muted, cut and mended.
     const CAN_BE_CUT: bool;
 
+    /// What to call the adapter in its [guarantee sheet](crate::sheet::Sheet), with how it is set up
+    /// where that differs; `None` for no sheet.
+    #[must_use]
+    fn adapter() -> Option<String> {
+        None
+    }
+
+    /// The server that the cases run against, with its version, for the sheet.
+    #[must_use]
+    async fn server() -> Option<String> {
+        None
+    }
+
     /// A new publisher on a new, empty place of the broker, with the line whole.
     async fn fresh() -> Self;
 

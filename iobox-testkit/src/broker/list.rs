@@ -1,8 +1,13 @@
-//! The list of cases, read from their files.
+//! The list of cases, read from their files, and the cases as functions.
 
 use std::sync::LazyLock;
 
-use crate::suite::{Case, read};
+use super::Harness;
+use crate::{
+    certify::Check,
+    sheet::{Note, Sheet, Suite},
+    suite::{Case, read, run},
+};
 
 /// The files of cases.
 macro_rules! files {
@@ -24,6 +29,41 @@ pub fn cases() -> &'static [Case] {
             .collect()
     });
     &CASES
+}
+
+/// The sheet of a harness, without cases.
+pub(crate) fn sheet<H: Harness>() -> Sheet {
+    let capabilities = [
+        ("durability", format!("{:?}", H::DURABILITY).into()),
+        ("absorbs_duplicates", H::ABSORBS_DUPLICATES.into()),
+        ("keeps_header_order", H::KEEPS_HEADER_ORDER.into()),
+        ("payload_max", H::PAYLOAD_MAX.into()),
+        ("payload_refused", H::PAYLOAD_REFUSED.into()),
+        ("refuses_topics", H::REFUSES_TOPICS.into()),
+        ("can_be_cut", H::CAN_BE_CUT.into()),
+    ];
+    Sheet::new(
+        Suite::Publisher,
+        H::adapter().unwrap_or_default(),
+        &capabilities,
+    )
+}
+
+/// Every case as a function.
+pub(crate) fn checks<H: Harness>() -> Vec<Check> {
+    crate::__broker_table!(checks H).concat()
+}
+
+/// Runs a case as a test, and notes how it ended.
+#[doc(hidden)]
+pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
+    let _note = Note::begin(noun, name, || {
+        H::adapter()?;
+        let mut sheet = sheet::<H>();
+        run(async { sheet.server = H::server().await });
+        Some(sheet)
+    });
+    run(case);
 }
 
 #[cfg(test)]

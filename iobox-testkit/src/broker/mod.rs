@@ -81,4 +81,7 @@ pub mod text;
 
 pub use harness::Harness;
 pub use list::cases;
+#[doc(hidden)]
+pub use list::test;
+pub(crate) use list::{checks, sheet};
 pub use stored::Stored;

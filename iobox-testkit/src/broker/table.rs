@@ -119,7 +119,8 @@ macro_rules! __broker_tests {
                 $(
                     #[test]
                     fn $case() {
-                        $crate::suite::run($crate::broker::$noun::$case::<$harness>());
+                        let case = $crate::broker::$noun::$case::<$harness>();
+                        $crate::broker::test::<$harness>(stringify!($noun), stringify!($case), case);
                     }
                 )*
             }
@@ -127,6 +128,13 @@ macro_rules! __broker_tests {
     };
     (names; $($noun:ident { $($case:ident)* })*) => {
         [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::broker::$noun::$case::<$harness>()),
+        }),*]),*]
     };
 }
 

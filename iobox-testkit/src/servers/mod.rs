@@ -49,7 +49,7 @@ mod redis;
 mod schema;
 mod server;
 
-pub use cable::Cable;
+pub use cable::{Cable, Ending, Fault, Reach, Way};
 pub use children::{ChildProcess, adopt_orphans, children, reap};
 pub use nats::{NATS_IMAGE, NATS_PRIVATE, NATS_URL, Nats, NatsBuilder};
 pub use postgres::{POSTGRES_IMAGE, POSTGRES_PRIVATE, POSTGRES_URL, Postgres, PostgresBuilder};

@@ -36,6 +36,19 @@ pub trait Harness: Send + Sync + Sized + 'static {
     /// Whether the line between source and broker can be muted, cut and mended.
     const CAN_BE_CUT: bool;
 
+    /// What to call the adapter in its [guarantee sheet](crate::sheet::Sheet), with how it is set up
+    /// where that differs; `None` for no sheet.
+    #[must_use]
+    fn adapter() -> Option<String> {
+        None
+    }
+
+    /// The server that the cases run against, with its version, for the sheet.
+    #[must_use]
+    async fn server() -> Option<String> {
+        None
+    }
+
     /// A new source of a new, empty stream, with the line whole. It reads every topic that the suite
     /// [publishes](super::support::TOPICS).
     async fn fresh() -> Self;

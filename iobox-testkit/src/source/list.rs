@@ -1,8 +1,13 @@
-//! The list of cases, read from their files.
+//! The list of cases, read from their files, and the cases as functions.
 
 use std::sync::LazyLock;
 
-use crate::suite::{Case, read};
+use super::Harness;
+use crate::{
+    certify::Check,
+    sheet::{Note, Sheet, Suite},
+    suite::{Case, read, run},
+};
 
 /// The files of cases.
 macro_rules! files {
@@ -23,6 +28,40 @@ pub fn cases() -> &'static [Case] {
             .collect()
     });
     &CASES
+}
+
+/// The sheet of a harness, without cases.
+pub(crate) fn sheet<H: Harness>() -> Sheet {
+    let capabilities = [
+        ("keeps_header_order", H::KEEPS_HEADER_ORDER.into()),
+        ("one_order", H::ONE_ORDER.into()),
+        ("takes_foreign", H::TAKES_FOREIGN.into()),
+        ("can_be_trimmed", H::CAN_BE_TRIMMED.into()),
+        ("can_be_remade", H::CAN_BE_REMADE.into()),
+        ("can_be_cut", H::CAN_BE_CUT.into()),
+    ];
+    Sheet::new(
+        Suite::Source,
+        H::adapter().unwrap_or_default(),
+        &capabilities,
+    )
+}
+
+/// Every case as a function.
+pub(crate) fn checks<H: Harness>() -> Vec<Check> {
+    crate::__source_table!(checks H).concat()
+}
+
+/// Runs a case as a test, and notes how it ended.
+#[doc(hidden)]
+pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
+    let _note = Note::begin(noun, name, || {
+        H::adapter()?;
+        let mut sheet = sheet::<H>();
+        run(async { sheet.server = H::server().await });
+        Some(sheet)
+    });
+    run(case);
 }
 
 #[cfg(test)]

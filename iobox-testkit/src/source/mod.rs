@@ -69,3 +69,6 @@ mod table;
 
 pub use harness::Harness;
 pub use list::cases;
+#[doc(hidden)]
+pub use list::test;
+pub(crate) use list::{checks, sheet};

@@ -64,7 +64,8 @@ macro_rules! __source_tests {
                     $(
                         #[test]
                         fn $case() {
-                            $crate::suite::run($crate::source::$noun::$case::<$harness>());
+                            let case = $crate::source::$noun::$case::<$harness>();
+                        $crate::source::test::<$harness>(stringify!($noun), stringify!($case), case);
                         }
                     )*
                 }
@@ -73,6 +74,13 @@ macro_rules! __source_tests {
     };
     (names; $($noun:ident { $($case:ident)* })*) => {
         [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::source::$noun::$case::<$harness>()),
+        }),*]),*]
     };
 }
 

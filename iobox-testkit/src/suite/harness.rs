@@ -30,6 +30,23 @@ pub trait Harness: Send + Sync + Sized + 'static {
     /// instead, and call nothing else while a transaction is open.
     const CONCURRENT_WRITERS: bool;
 
+    /// Whether there can be tables that a program must refuse to open; [`misfit`](Self::misfit) makes
+    /// them then.
+    const REFUSES_MISFITS: bool = true;
+
+    /// What to call the adapter in its [guarantee sheet](crate::sheet::Sheet), with how it is set up
+    /// where that differs; `None` for no sheet.
+    #[must_use]
+    fn adapter() -> Option<String> {
+        None
+    }
+
+    /// The server that the cases run against, with its version, for the sheet.
+    #[must_use]
+    async fn server() -> Option<String> {
+        None
+    }
+
     /// A new, empty, migrated store with the default [limits](iobox_core::message::Limits).
     async fn fresh(partitions: Partitions) -> Self;
 
@@ -51,7 +68,7 @@ pub trait Harness: Send + Sync + Sized + 'static {
     async fn corrupt(&self, id: &MessageId);
 
     /// A handle on tables that a program must refuse to open, or `None` where such tables cannot
-    /// exist.
+    /// exist, as [`REFUSES_MISFITS`](Self::REFUSES_MISFITS) says.
     async fn misfit(misfit: Misfit) -> Option<Arc<Self::Store>>;
 }
 

@@ -27,6 +27,7 @@
 //!     type Store = MemoryStore;
 //!     type Open = Open;
 //!     const CONCURRENT_WRITERS: bool = true;
+//!     const REFUSES_MISFITS: bool = false;
 //!
 //!     async fn fresh(partitions: Partitions) -> Self {
 //!         Self(Arc::new(MemoryStore::new(partitions)))
@@ -106,6 +107,7 @@ pub mod list;
 pub mod model;
 pub mod open;
 pub mod order;
+pub mod polled;
 pub mod program;
 pub mod purge;
 pub mod race;
@@ -122,5 +124,7 @@ pub mod waiting;
 pub mod wake;
 
 pub use harness::{Harness, Misfit, OpenTransaction};
-pub(crate) use run::read;
+#[doc(hidden)]
+pub use run::test;
 pub use run::{Case, cases, run};
+pub(crate) use run::{STUCK_AFTER, capabilities, checks, noted, read, run_within, sheet};

@@ -2,8 +2,16 @@
 
 use std::{sync::LazyLock, time::Duration};
 
+use serde_json::Value;
+
+use super::Harness;
+use crate::{
+    certify::Check,
+    sheet::{Note, Sheet, Suite},
+};
+
 /// How long a case may take before it counts as stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(300);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 /// A case of the suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +31,18 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue hostile duplicate cancel race corrupt list stats wake program);
+const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue hostile duplicate cancel polled race corrupt list stats wake program);
 
 /// Runs one case on a runtime of its own, and fails it when it is stuck.
 ///
 /// # Panics
 /// When the case panics or is stuck.
 pub fn run(case: impl Future<Output = ()>) {
+    run_within(STUCK_AFTER, case);
+}
+
+/// Runs one case that counts as stuck after `patience`.
+pub(crate) fn run_within(patience: Duration, case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -37,10 +50,51 @@ pub fn run(case: impl Future<Output = ()>) {
         .expect("a runtime");
     runtime.block_on(async {
         assert!(
-            tokio::time::timeout(STUCK_AFTER, case).await.is_ok(),
-            "the case is stuck: it took more than {STUCK_AFTER:?}"
+            tokio::time::timeout(patience, case).await.is_ok(),
+            "the case is stuck: it took more than {patience:?}"
         );
     });
+}
+
+/// What a store can do, as its harness says.
+pub(crate) fn capabilities<H: Harness>() -> [(&'static str, Value); 2] {
+    [
+        ("concurrent_writers", H::CONCURRENT_WRITERS.into()),
+        ("refuses_misfits", H::REFUSES_MISFITS.into()),
+    ]
+}
+
+/// The sheet of a harness, without cases.
+pub(crate) fn sheet<H: Harness>() -> Sheet {
+    let adapter = H::adapter().unwrap_or_default();
+    Sheet::new(Suite::Store, adapter, &capabilities::<H>())
+}
+
+/// Every case as a function.
+pub(crate) fn checks<H: Harness>() -> Vec<Check> {
+    crate::__store_table!(checks H).concat()
+}
+
+/// Runs a case as a test, and notes how it ended.
+#[doc(hidden)]
+pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
+    noted::<H>(noun, name, sheet::<H>, case);
+}
+
+/// Runs a case and notes how it ended in the sheet that `of` makes, if the adapter has a name.
+pub(crate) fn noted<H: Harness>(
+    noun: &'static str,
+    name: &'static str,
+    of: fn() -> Sheet,
+    case: impl Future<Output = ()>,
+) {
+    let _note = Note::begin(noun, name, || {
+        H::adapter()?;
+        let mut sheet = of();
+        run(async { sheet.server = H::server().await });
+        Some(sheet)
+    });
+    run(case);
 }
 
 /// Every case with its guarantee, in the order of the files.

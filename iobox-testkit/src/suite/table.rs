@@ -276,6 +276,15 @@ macro_rules! __store_table {
                 a_dropped_release_strands_nothing
                 a_dropped_acquisition_strands_nothing
             }
+            polled {
+                an_enqueue_dropped_at_any_poll_leaves_nothing
+                a_commit_dropped_at_any_poll_is_whole_or_nothing
+                a_fetch_dropped_at_any_poll_hides_nothing
+                a_settle_dropped_at_any_poll_is_not_lost
+                a_renewal_dropped_at_any_poll_can_be_repeated
+                an_acquisition_dropped_at_any_poll_strands_nothing
+                a_release_dropped_at_any_poll_can_be_repeated
+            }
             race {
                 a_verdict_and_a_discard_exclude_each_other
                 a_mark_and_a_discard_end_in_a_discard
@@ -339,7 +348,8 @@ macro_rules! __store_tests {
                 $(
                     #[test]
                     fn $case() {
-                        $crate::suite::run($crate::suite::$noun::$case::<$harness>());
+                        let case = $crate::suite::$noun::$case::<$harness>();
+                        $crate::suite::test::<$harness>(stringify!($noun), stringify!($case), case);
                     }
                 )*
             }
@@ -347,6 +357,13 @@ macro_rules! __store_tests {
     };
     (names; $($noun:ident { $($case:ident)* })*) => {
         [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::suite::$noun::$case::<$harness>()),
+        }),*]),*]
     };
 }
 

@@ -32,6 +32,10 @@ impl Harness for Memory {
     const REFUSES_TOPICS: bool = false;
     const CAN_BE_CUT: bool = false;
 
+    fn adapter() -> Option<String> {
+        Some(String::from("MemoryBroker"))
+    }
+
     async fn fresh() -> Self {
         Self(Arc::new(MemoryBroker::new()))
     }

@@ -25,6 +25,10 @@ impl Harness for Memory {
     const CAN_BE_REMADE: bool = false;
     const CAN_BE_CUT: bool = false;
 
+    fn adapter() -> Option<String> {
+        Some(String::from("MemorySource"))
+    }
+
     async fn fresh() -> Self {
         let broker = MemoryBroker::new();
         let name = SourceName::new("log").expect("a name");

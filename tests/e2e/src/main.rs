@@ -9,6 +9,7 @@
     reason = "the process lives on the machine's clock"
 )]
 
+mod gauge;
 mod inbox;
 mod log;
 mod place;

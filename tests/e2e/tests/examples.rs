@@ -97,6 +97,15 @@ fn a_custom_publisher_writes_lines() -> Result<()> {
 }
 
 #[test]
+fn a_custom_store_survives_its_process() -> Result<()> {
+    let output = cargo_run(&["--example", "custom_store"], &[])?;
+    says(
+        &output,
+        &["The next one finds 50", "50 are published, in order"],
+    )
+}
+
+#[test]
 fn orders_on_postgres_are_published_in_order() -> Result<()> {
     let postgres = Postgres::shared()?;
     let schema = unique_schema("orders_example");

@@ -1,6 +1,7 @@
 //! The command line of the simulator.
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::Mutex,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use crate::{
     report,
     seeds::{self, Kept},
     shrink::shrink,
-    world,
+    summary, world,
 };
 
 /// Simulates relays and inboxes under faults, and hunts planted bugs.
@@ -37,12 +38,22 @@ struct Args {
     /// Does not hunt planted bugs.
     #[arg(long)]
     no_bugs: bool,
+    /// Tries every order of events in a small world instead of drawing schedules.
+    #[arg(long)]
+    model: bool,
+    /// The faults of the model, each at most once in a schedule: sets that are searched one after the
+    /// other, such as `crash,expiry+lost`.
+    #[arg(long, value_delimiter = ',', default_value = "crash,lost")]
+    faults: Vec<String>,
     /// Prints the history of every seed.
     #[arg(long)]
     history: bool,
     /// Keeps failing seeds, shrunken, in tests/seeds: those of planted bugs and any other.
     #[arg(long)]
     keep: bool,
+    /// The file for the figures of a whole campaign, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Replays the kept seed of this name, and prints its history.
     #[arg(long)]
     kept: Option<String>,
@@ -58,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
     }));
     let fine = match &args.kept {
         Some(name) => replay_kept(name),
+        None if args.model => explore(&args),
         None => simulate(&args),
     };
     match fine {
@@ -70,12 +82,26 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Runs the model, whose figures stand beside those of a campaign.
+#[cfg(iobox_bugs)]
+fn explore(args: &Args) -> Result<bool, String> {
+    let json = args.json.as_ref();
+    let json = json.map(|path| path.with_file_name("model.json"));
+    crate::model::main(&args.faults, json.as_deref())
+}
+
+#[cfg(not(iobox_bugs))]
+fn explore(_: &Args) -> Result<bool, String> {
+    Err("the model needs --cfg iobox_bugs: run `cargo xtask sim --model`".to_owned())
+}
+
 fn simulate(args: &Args) -> Result<bool, String> {
     let bug = args.bug.as_deref().map(seeds::find_bug).transpose()?;
     let mut fine = args.seeds < 100 || bug.is_some() || kept_hold()?;
     let started = Instant::now();
     let sums = campaign::run(args.seed, args.seeds, bug, args.history);
-    report::print_sums(&sums, started.elapsed());
+    let took = started.elapsed();
+    report::print_sums(&sums, took);
     fine &= sums.failures.is_empty();
     explain(args, bug, &sums)?;
     if args.seeds >= 100 && sums.rich * 2 < sums.seeds {
@@ -94,6 +120,9 @@ fn simulate(args: &Args) -> Result<bool, String> {
         fine &= hunts.iter().all(|hunt| hunt.found.is_some());
         if args.keep {
             keep_hunts(&hunts)?;
+        }
+        if let Some(path) = &args.json {
+            summary::write(path, args.seed, &sums, took, &hunts)?;
         }
     }
     Ok(fine)

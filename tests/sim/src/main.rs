@@ -21,6 +21,8 @@ mod handler;
 mod history;
 mod ids;
 mod life;
+#[cfg(iobox_bugs)]
+mod model;
 mod nemesis;
 mod operator;
 mod pause;
@@ -33,6 +35,7 @@ mod report;
 mod seeds;
 mod shrink;
 mod source;
+mod summary;
 mod world;
 
 fn main() -> std::process::ExitCode {

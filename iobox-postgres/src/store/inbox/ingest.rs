@@ -135,7 +135,8 @@ impl Ingest for PostgresStore {
         let running = tokio::spawn(async move {
             let mut tries = Tries::default();
             loop {
-                let ingested = this.ingest_once(&source, &request).await;
+                let once = this.ingest_once(&source, &request);
+                let ingested = this.sessions.bound("ingesting", once).await;
                 if !tries.again(&ingested) {
                     return ingested;
                 }

@@ -208,7 +208,7 @@ impl PostgresStore {
     /// Only for tasks that nobody can cancel.
     pub(in crate::store) async fn begin_own(&self, doing: &'static str) -> Result<Session> {
         let begin = Statement::begin(self.shortest_lease.get());
-        Arc::clone(&self.sessions).begin(doing, Some(begin)).await
+        Arc::clone(&self.sessions).begin(doing, begin).await
     }
 
     /// Receives in a transaction of our own.
@@ -233,7 +233,8 @@ impl Receive for PostgresStore {
         let running = tokio::spawn(async move {
             let mut tries = Tries::default();
             loop {
-                let received = this.receive_once(&source, &deliveries).await;
+                let once = this.receive_once(&source, &deliveries);
+                let received = this.sessions.bound("receiving", once).await;
                 if !tries.again(&received) {
                     return received;
                 }

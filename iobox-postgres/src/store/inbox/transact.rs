@@ -1,7 +1,5 @@
 //! Marking: that a message was handled, in the transaction of its effects, the fence last.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use iobox_core::{
     Error, Result,
@@ -11,7 +9,15 @@ use iobox_core::{
 };
 use sqlx::PgConnection;
 
-use crate::{error::from_sqlx, row::get, session::Session, store::PostgresStore};
+use crate::{error::from_sqlx, row::get, session::Session, sql::MarkSql, store::PostgresStore};
+
+/// Whether the success that a mark records was known to the broker.
+fn success_of(success: &Settlement) -> Result<bool> {
+    match success.change {
+        Change::Verdict(Verdict::Done { duplicate }) => Ok(duplicate),
+        _ => Err(Error::invalid("a mark records a success")),
+    }
+}
 
 /// Transactions of handlers are READ COMMITTED. A caller of [`mark`](Transact::mark) may bring one of
 /// another level.
@@ -19,14 +25,12 @@ use crate::{error::from_sqlx, row::get, session::Session, store::PostgresStore};
 impl Transact for PostgresStore {
     type Open = Session;
 
-    /// Opens a transaction on a connection for handlers. When this future is dropped the
-    /// transaction is rolled back.
+    /// Opens a transaction on a connection for handlers, or takes one that was opened behind the COMMIT
+    /// of another handler while this call waited for a connection: its `now()` is the time at which that
+    /// COMMIT was sent. When this future is dropped the transaction is rolled back.
     async fn begin_handling(&self) -> Result<Self::Open> {
-        let sessions = Arc::clone(&self.sessions);
-        let opening = sessions.begin("opening the transaction of a handler", None);
-        tokio::spawn(opening).await.map_err(|source| {
-            Error::internal("opening a transaction panicked").with_source(source)
-        })?
+        let doing = "opening the transaction of a handler";
+        self.sessions.begin_plain(doing).await
     }
 
     /// One statement: it locks the row of the partition FOR SHARE, by which whoever takes the partition
@@ -43,9 +47,7 @@ impl Transact for PostgresStore {
         queue: &Self,
         success: &Settlement,
     ) -> Result<Settled> {
-        let Change::Verdict(Verdict::Done { duplicate }) = success.change else {
-            return Err(Error::invalid("a mark records a success"));
-        };
+        let duplicate = success_of(success)?;
         let idle = self.shortest_lease.get().as_millis();
         let mark = queue.sql.mark.mark.query();
         let row = mark
@@ -70,6 +72,22 @@ impl Transact for PostgresStore {
     /// Commits. When this future is dropped the commit goes on to its end all the same.
     async fn commit_handling(&self, open: Self::Open) -> Result<()> {
         let committing = open.commit("committing the transaction of a handler");
+        tokio::spawn(committing)
+            .await
+            .map_err(|source| Error::internal("committing panicked").with_source(source))?
+    }
+
+    /// One message to the server: the mark fails unless it applies, so that the COMMIT behind it is not
+    /// reached. Nobody is held up by a process that is paused between the two. When this future is
+    /// dropped both go on to their end all the same.
+    async fn mark_and_commit(
+        &self,
+        open: Self::Open,
+        queue: &Self,
+        success: &Settlement,
+    ) -> Result<Settled> {
+        let mark = MarkSql::execute(&queue.shelf, success, success_of(success)?);
+        let committing = open.mark_and_commit(mark, "committing the transaction of a handler");
         tokio::spawn(committing)
             .await
             .map_err(|source| Error::internal("committing panicked").with_source(source))?

@@ -8,7 +8,9 @@
 pub mod handle;
 pub mod hostile;
 pub mod ingest;
+mod list;
 pub mod observe;
+pub mod polled;
 pub mod receive;
 pub mod rehearse;
 pub mod source;
@@ -17,3 +19,8 @@ pub mod support;
 mod table;
 pub mod takeover;
 pub mod transact;
+
+pub use list::cases;
+#[doc(hidden)]
+pub use list::test;
+pub(crate) use list::{checks, sheet};

@@ -1,11 +1,12 @@
 //! The table of the cases of the inbox, and the macro that makes tests of it.
 
-/// Certifies the inbox half of a store: one test for each case, in a module for each noun.
+/// Hands the table to the arm `$mode` of [`__inbox_tests`](crate::__inbox_tests).
+#[doc(hidden)]
 #[macro_export]
-macro_rules! inbox_suite {
-    ($harness:ty) => {
+macro_rules! __inbox_table {
+    ($($mode:tt)*) => {
         $crate::__inbox_tests! {
-            $harness;
+            $($mode)*;
             receive {
                 a_message_is_stored_once_for_each_handler
                 a_message_that_comes_twice_in_one_call_is_stored_once
@@ -38,6 +39,7 @@ macro_rules! inbox_suite {
                 effects_and_mark_commit_together
                 a_mark_of_an_older_epoch_is_refused
                 a_mark_of_a_settled_row_is_superseded
+                a_mark_and_its_commit_are_one_call
                 a_takeover_before_the_mark_commits_one_set_of_effects
                 an_admitted_message_is_admitted_once
             }
@@ -82,6 +84,11 @@ macro_rules! inbox_suite {
                 a_subscription_that_races_with_ingests_misses_nothing
                 a_dropped_ingest_is_done_or_not_done
             }
+            polled {
+                a_reception_dropped_at_any_poll_is_whole_or_nothing
+                an_ingest_dropped_at_any_poll_is_whole_or_nothing
+                a_handling_dropped_at_any_poll_is_whole_or_nothing
+            }
             observe {
                 an_observer_hears_of_failures
             }
@@ -94,11 +101,11 @@ macro_rules! inbox_suite {
     };
 }
 
-/// Makes tests of the table.
+/// Makes tests, or a list of names, of the table.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __inbox_tests {
-    ($harness:ty; $($noun:ident { $($case:ident)* })*) => {
+    (tests $harness:ty; $($noun:ident { $($case:ident)* })*) => {
         mod inbox {
             #[allow(unused_imports)]
             use super::*;
@@ -109,11 +116,31 @@ macro_rules! __inbox_tests {
                     $(
                         #[test]
                         fn $case() {
-                            $crate::suite::run($crate::suite::inbox::$noun::$case::<$harness>());
+                            let case = $crate::suite::inbox::$noun::$case::<$harness>();
+                            $crate::suite::inbox::test::<$harness>(stringify!($noun), stringify!($case), case);
                         }
                     )*
                 }
             )*
         }
+    };
+    (names; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$((stringify!($noun), stringify!($case))),*]),*]
+    };
+    (checks $harness:ty; $($noun:ident { $($case:ident)* })*) => {
+        [$(vec![$($crate::certify::Check {
+            noun: stringify!($noun),
+            name: stringify!($case),
+            run: |patience| $crate::suite::run_within(patience, $crate::suite::inbox::$noun::$case::<$harness>()),
+        }),*]),*]
+    };
+}
+
+/// Certifies the inbox half of a store: one test for each [case](crate::suite::inbox::cases), in a
+/// module for each noun, run against the [harness](crate::suite::Harness) that is named.
+#[macro_export]
+macro_rules! inbox_suite {
+    ($harness:ty) => {
+        $crate::__inbox_table! { tests $harness }
     };
 }

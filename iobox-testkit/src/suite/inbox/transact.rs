@@ -85,6 +85,36 @@ where
     assert_eq!(effects(store).await, 0);
 }
 
+/// A mark and its commit in one call: the effects are committed when it applies, and once. When the row
+/// was settled before, or under an older epoch, nothing is.
+pub async fn a_mark_and_its_commit_are_one_call<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let (harness, old, row) = fetched::<H>().await;
+    let store = harness.store().as_ref();
+    let finish = async |worker: &Worker<H::Store>, row: &Pending| {
+        let mut tx = store.begin_handling().await.expect("begin");
+        store
+            .enqueue(&mut tx, &[plain("e")])
+            .await
+            .expect("enqueue");
+        let success = worker.success(row);
+        let finished = store.mark_and_commit(tx, worker.store(), &success).await;
+        finished.expect("a reply")
+    };
+    harness.advance(TTL * 2).await;
+    let new = Worker::new(store, "a").await;
+    let taken = new.fetch().await.remove(0);
+    assert_eq!(finish(&old, &row).await, Settled::LeaseLost);
+    assert_eq!(effects(store).await, 0);
+    assert_eq!(finish(&new, &taken).await, Settled::Applied);
+    assert_eq!(effects(store).await, 1);
+    assert_eq!(stats(store, "a").await.pending, 0);
+    assert_eq!(finish(&new, &taken).await, Settled::Superseded);
+    assert_eq!(effects(store).await, 1);
+}
+
 /// When somebody takes a partition over while its handler runs, one set of effects commits: that of
 /// the new owner.
 pub async fn a_takeover_before_the_mark_commits_one_set_of_effects<H: Harness>()

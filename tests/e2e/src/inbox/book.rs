@@ -11,7 +11,7 @@ use iobox::{
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::orders::Orders;
-use crate::say;
+use crate::{gauge::Gauge, say};
 
 /// Inserts one row for each message. The order `handling` holds it for ever with the row written and
 /// the transaction open.
@@ -20,6 +20,7 @@ struct Book {
     insert: String,
     handler: String,
     orders: Orders,
+    gauge: Gauge,
 }
 
 /// A handler for tables in `schema`, which is a plain identifier.
@@ -27,21 +28,24 @@ pub(crate) fn in_postgres(
     schema: &str,
     handler: &str,
     orders: &Orders,
+    gauge: &Gauge,
 ) -> impl TxHandler<PgConnection> {
     let into = format!("insert into {schema}.effect (handler, id, key)");
     Book {
         insert: format!("{into} values ($1, $2, $3)"),
         handler: handler.to_owned(),
         orders: orders.clone(),
+        gauge: gauge.clone(),
     }
 }
 
 /// A handler for tables in a file.
-pub(crate) fn in_sqlite(handler: &str, orders: &Orders) -> impl SqliteHandler {
+pub(crate) fn in_sqlite(handler: &str, orders: &Orders, gauge: &Gauge) -> impl SqliteHandler {
     let book = Book {
         insert: "insert into effect (handler, id, key) values (?1, ?2, ?3)".to_owned(),
         handler: handler.to_owned(),
         orders: orders.clone(),
+        gauge: gauge.clone(),
     };
     move |tx: &Transaction<'_>, message: &Message| book.write(tx, message)
 }
@@ -57,6 +61,7 @@ impl Book {
     }
 
     fn write(&self, tx: &Transaction<'_>, message: &Message) -> Result<(), HandlerError> {
+        let _held = self.gauge.hold(1);
         let key = message.key().map(|key| key.as_str());
         let row = (&self.handler, message.id().as_str(), key);
         tx.prepare_cached(&self.insert)?.execute(row)?;
@@ -73,6 +78,7 @@ impl Book {
 #[async_trait]
 impl TxHandler<PgConnection> for Book {
     async fn handle(&self, tx: &mut PgConnection, message: &Message) -> Result<(), HandlerError> {
+        let _held = self.gauge.hold(1);
         sqlx::query(AssertSqlSafe(self.insert.as_str()))
             .bind(&self.handler)
             .bind(message.id().as_str())

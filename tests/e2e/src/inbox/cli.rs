@@ -30,6 +30,15 @@ pub(crate) struct Args {
     /// The time-to-live of the leases, in milliseconds
     #[arg(long, default_value_t = 10_000)]
     ttl: u64,
+    /// After how many crashes a message that runs alone is dead
+    #[arg(long, default_value_t = 3)]
+    pub(crate) max_crashes: u32,
+    /// The shortest backoff, in milliseconds; the longest is ten times that
+    #[arg(long)]
+    pub(crate) retry_base: Option<u64>,
+    /// The file that says how many messages are read and not acked, or with a handler
+    #[arg(long)]
+    pub(crate) gauge: Option<PathBuf>,
 }
 
 impl Args {

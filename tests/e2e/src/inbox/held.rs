@@ -10,7 +10,10 @@ use iobox::{
 };
 
 use super::orders::Orders;
-use crate::say;
+use crate::{
+    gauge::{Gauge, Held},
+    say,
+};
 
 /// Reads by another source. The order `read` holds a batch that is read and not stored, the order
 /// `stored` one that is stored and not acked; both for ever.
@@ -18,11 +21,16 @@ use crate::say;
 pub(crate) struct HeldSource<S> {
     inner: S,
     orders: Orders,
+    gauge: Gauge,
 }
 
 impl<S> HeldSource<S> {
-    pub(crate) const fn new(inner: S, orders: Orders) -> Self {
-        Self { inner, orders }
+    pub(crate) const fn new(inner: S, orders: Orders, gauge: Gauge) -> Self {
+        Self {
+            inner,
+            orders,
+            gauge,
+        }
     }
 }
 
@@ -46,7 +54,9 @@ impl<S: Source> Source for HeldSource<S> {
         Ok(Box::new(HeldReader {
             inner,
             orders: self.orders.clone(),
+            gauge: self.gauge.clone(),
             unacked: Vec::new(),
+            held: None,
         }))
     }
 }
@@ -55,8 +65,11 @@ impl<S: Source> Source for HeldSource<S> {
 struct HeldReader {
     inner: Box<dyn Reader>,
     orders: Orders,
+    gauge: Gauge,
     /// The ids of the batch that is not acked.
     unacked: Vec<String>,
+    /// Those, in hand until they are acked.
+    held: Option<Held>,
 }
 
 impl HeldReader {
@@ -79,13 +92,16 @@ impl Reader for HeldReader {
         let batch = self.inner.next(room).await?;
         let ids = batch.deliveries.iter();
         self.unacked = ids.map(|one| one.message().id().to_string()).collect();
+        self.held = (!self.unacked.is_empty()).then(|| self.gauge.hold(self.unacked.len()));
         self.obey("read").await;
         Ok(batch)
     }
 
     async fn ack(&mut self) -> Result<()> {
         self.obey("stored").await;
-        self.inner.ack().await
+        self.inner.ack().await?;
+        self.held = None;
+        Ok(())
     }
 
     async fn close(self: Box<Self>) {

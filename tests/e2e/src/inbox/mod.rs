@@ -9,11 +9,12 @@ mod held;
 mod note;
 mod orders;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use iobox::{
     Inbox, Router,
+    dispatch::RetryPolicy,
     inbox::{HandlerPolicy, SourceName},
     nats::{JetStreamSource, SourceConfig},
     postgres::{self, PostgresStore},
@@ -25,6 +26,7 @@ use iobox::{
 pub(crate) use self::cli::Args;
 use self::{held::HeldSource, note::Note, orders::Orders};
 use crate::{
+    gauge::Gauge,
     log::Log,
     place::{Broker, Database},
     say,
@@ -40,6 +42,7 @@ const NAME: &str = "e2e";
 /// Runs it until `shutdown` completes.
 pub(crate) async fn run(args: &Args, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let orders = Orders::new(&args.orders);
+    let gauge = Gauge::open(args.gauge.as_deref())?;
     match args.places.database()? {
         Database::Postgres { url, schema } => {
             let config = postgres::Config::builder()
@@ -49,25 +52,30 @@ pub(crate) async fn run(args: &Args, shutdown: impl Future<Output = ()> + Send) 
             let store = PostgresStore::connect_url(url, config).await?;
             let mut router = Router::new();
             for name in &args.book {
-                let book = book::in_postgres(schema, name, &orders);
-                router.on_tx(PATTERN, name, book).policy(policy(args));
+                let book = book::in_postgres(schema, name, &orders, &gauge);
+                router.on_tx(PATTERN, name, book).policy(policy(args)?);
             }
-            serve(store, router, args, orders, shutdown).await
+            serve(store, router, args, (orders, gauge), shutdown).await
         }
         Database::Sqlite { file } => {
             let store = SqliteStore::open(sqlite::Config::new(file))?;
             let mut router = Router::new();
             for name in &args.book {
-                let book = book::in_sqlite(name, &orders);
-                router.on_tx_sync(PATTERN, name, book).policy(policy(args));
+                let book = book::in_sqlite(name, &orders, &gauge);
+                router.on_tx_sync(PATTERN, name, book).policy(policy(args)?);
             }
-            serve(store, router, args, orders, shutdown).await
+            serve(store, router, args, (orders, gauge), shutdown).await
         }
     }
 }
 
-fn policy(args: &Args) -> HandlerPolicy {
-    HandlerPolicy::new().concurrency(args.concurrency)
+fn policy(args: &Args) -> Result<HandlerPolicy> {
+    let policy = HandlerPolicy::new().concurrency(args.concurrency);
+    let Some(millis) = args.retry_base else {
+        return Ok(policy);
+    };
+    let base = Duration::from_millis(millis);
+    Ok(policy.retry(RetryPolicy::new(base, base * 10, 20)?))
 }
 
 /// Adds the plain handlers and the source, and runs the inbox.
@@ -75,15 +83,17 @@ async fn serve<S: Ingest + fmt::Debug>(
     store: S,
     mut router: Router<S>,
     args: &Args,
-    orders: Orders,
+    (orders, gauge): (Orders, Gauge),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
     let log = Arc::new(Log::open(&args.log, &args.run)?);
     for name in &args.note {
-        let note = Note::new(Arc::clone(&log), orders.clone());
-        router.on(PATTERN, name, note).policy(policy(args));
+        let note = Note::new(Arc::clone(&log), orders.clone(), gauge.clone());
+        router.on(PATTERN, name, note).policy(policy(args)?);
     }
-    let builder = Inbox::builder(store, router).time_to_live(args.ttl());
+    let builder = Inbox::builder(store, router)
+        .time_to_live(args.ttl())
+        .max_crashes(args.max_crashes);
     let builder = match args.places.broker()? {
         Broker::Log => bail!("name the broker that is read"),
         Broker::JetStream { url, stream } => {
@@ -92,7 +102,7 @@ async fn serve<S: Ingest + fmt::Debug>(
                 .prefix(stream)
                 .use_message_ids(true)
                 .build()?;
-            builder.source(HeldSource::new(JetStreamSource::new(config), orders))
+            builder.source(HeldSource::new(JetStreamSource::new(config), orders, gauge))
         }
         Broker::Redis { url, prefix } => {
             let config = redis::Config::builder(url).prefix(prefix).build()?;
@@ -100,7 +110,7 @@ async fn serve<S: Ingest + fmt::Debug>(
             let source = TOPICS
                 .into_iter()
                 .fold(source, |source, topic| source.topic(topic));
-            builder.source(HeldSource::new(source.build()?, orders))
+            builder.source(HeldSource::new(source.build()?, orders, gauge))
         }
     };
     let inbox = builder.build()?;

@@ -13,23 +13,25 @@ use iobox::{
 };
 use tokio::sync::mpsc;
 
-use crate::{log::Log, say};
+use crate::{gauge::Gauge, log::Log, say};
 
 /// Publishes by another publisher and logs each confirmation before the relay hears of it.
 #[derive(Debug)]
 pub(crate) struct BrokerPublisher<P> {
     inner: P,
     log: Log,
+    gauge: Gauge,
     hold_after: Option<usize>,
     accepted: AtomicUsize,
     holds: AtomicBool,
 }
 
 impl<P: Publisher> BrokerPublisher<P> {
-    pub(crate) const fn new(inner: P, log: Log, hold_after: Option<usize>) -> Self {
+    pub(crate) const fn new(inner: P, log: Log, gauge: Gauge, hold_after: Option<usize>) -> Self {
         Self {
             inner,
             log,
+            gauge,
             hold_after,
             accepted: AtomicUsize::new(0),
             holds: AtomicBool::new(false),
@@ -92,6 +94,7 @@ impl<P: Publisher> BrokerPublisher<P> {
 #[async_trait]
 impl<P: Publisher> Publisher for BrokerPublisher<P> {
     async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes) {
+        let _held = self.gauge.hold(batch.len());
         if !self.must_hold() {
             self.send(batch, Some(outcomes)).await;
             return;

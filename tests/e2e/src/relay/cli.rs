@@ -33,6 +33,12 @@ pub(crate) struct Args {
     /// The shortest backoff, in milliseconds
     #[arg(long, default_value_t = 100)]
     retry_base: u64,
+    /// Publishes also to a Redis that keeps nothing
+    #[arg(long)]
+    pub(crate) volatile: bool,
+    /// The file that says how many messages a broker was given and has not answered
+    #[arg(long)]
+    pub(crate) gauge: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) faults: Faults,
 }

@@ -24,6 +24,7 @@ use iobox::{
 pub(crate) use self::cli::Args;
 use self::{broker::BrokerPublisher, publisher::LogPublisher};
 use crate::{
+    gauge::Gauge,
     log::Log,
     place::{Broker, Database},
     say,
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: &Args, shutdown: impl Future<Output = ()> + Send) 
 
 fn publisher(args: &Args) -> Result<Arc<dyn Publisher>> {
     let log = Log::open(&args.log, &args.run)?;
+    let gauge = Gauge::open(args.gauge.as_deref())?;
     let hold_after = args.faults.hold_after;
     // Below the relay's own, whose reason says less.
     let timeout = args.publish_timeout() * 3 / 4;
@@ -55,15 +57,16 @@ fn publisher(args: &Args) -> Result<Arc<dyn Publisher>> {
                 .ack_timeout(timeout)
                 .build()?;
             let inner = JetStreamPublisher::new(config);
-            Arc::new(BrokerPublisher::new(inner, log, hold_after))
+            Arc::new(BrokerPublisher::new(inner, log, gauge, hold_after))
         }
         Broker::Redis { url, prefix } => {
             let config = redis::Config::builder(url)
                 .prefix(prefix)
                 .response_timeout(timeout)
+                .allow_volatile(args.volatile)
                 .build()?;
             let inner = RedisPublisher::new(config);
-            Arc::new(BrokerPublisher::new(inner, log, hold_after))
+            Arc::new(BrokerPublisher::new(inner, log, gauge, hold_after))
         }
     })
 }

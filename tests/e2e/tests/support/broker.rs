@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 };
 use futures_util::StreamExt as _;
 use iobox::nats::wire;
-use iobox_testkit::servers::{Nats, Redis, Server};
+use iobox_testkit::servers::{Nats, Redis, RedisBuilder, Server};
 use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
 use tokio::task::spawn_blocking;
 
@@ -64,9 +64,15 @@ impl Broker {
     /// With `everysec` a process that is killed may take along what it confirmed while its disk was
     /// too slow, which this machine may well be during the tests.
     pub(crate) async fn redis() -> Self {
-        let started = spawn_blocking(|| Redis::builder().setting("appendfsync always").private());
-        let server = started.await.expect("no panic");
-        Self::Redis(server.expect("a server of its own"))
+        Self::redis_with(&["appendfsync always".to_owned()]).await
+    }
+
+    /// A Redis with these lines of configuration behind ours.
+    pub(crate) async fn redis_with(settings: &[String]) -> Self {
+        let add = |builder: RedisBuilder, line: &String| builder.setting(line);
+        let builder = settings.iter().fold(Redis::builder(), add);
+        let server = spawn_blocking(|| builder.private()).await;
+        Self::Redis(server.expect("no panic").expect("a server of its own"))
     }
 
     /// Whether it keeps one copy of a message that is sent twice.

@@ -49,7 +49,7 @@ pub(super) enum Backend {
     Postgres {
         url: String,
         schema: String,
-        store: PostgresStore,
+        store: Box<PostgresStore>,
         pool: PgPool,
         /// Shared by the tests of this process; `None` when the test has a server of its own.
         _server: Option<Arc<Postgres>>,
@@ -90,7 +90,7 @@ impl Database {
             backend: Backend::Postgres {
                 url,
                 schema,
-                store,
+                store: Box::new(store),
                 pool,
                 _server: server,
             },
@@ -109,6 +109,19 @@ impl Database {
             folder,
             backend: Backend::Sqlite { path, store },
         })
+    }
+
+    /// Makes the clock of its tables, in Postgres, wrong by so much.
+    pub(crate) async fn shift_clock(&self, by: &str) {
+        let Backend::Postgres { schema, pool, .. } = &self.backend else {
+            panic!("only in Postgres");
+        };
+        let sql = format!(
+            "create or replace function \"{schema}\".clock() returns timestamptz language sql volatile
+             as $$ select pg_catalog.clock_timestamp() + interval '{by}' $$"
+        );
+        let shifted = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await;
+        shifted.expect("a clock");
     }
 
     /// Removes what is in a server that others use too.
@@ -174,7 +187,7 @@ impl Database {
 
     fn admin(&self) -> &dyn Admin {
         match &self.backend {
-            Backend::Postgres { store, .. } => store,
+            Backend::Postgres { store, .. } => store.as_ref(),
             Backend::Sqlite { store, .. } => store,
         }
     }
@@ -264,8 +277,8 @@ impl Database {
     }
 
     /// Runs one transaction of the business: the rows of its keys first, then the messages, then
-    /// the history.
-    pub(crate) async fn write(&self, plan: Plan) -> Result<()> {
+    /// the history. Returns what it wrote into that.
+    pub(crate) async fn write(&self, plan: Plan) -> Result<Vec<Committed>> {
         match &self.backend {
             Backend::Postgres { store, pool, .. } => {
                 let written = write_postgres(store, pool, plan).await;
@@ -275,14 +288,16 @@ impl Database {
             Backend::Sqlite { store, .. } => {
                 let (outbox, rolls_back) = (store.clone(), plan.rolls_back);
                 let written = store.write(move |tx| {
-                    write_sqlite(&outbox, tx, &plan)?;
+                    let rows = write_sqlite(&outbox, tx, &plan)?;
                     if rolls_back {
                         return Err(Error::new(ErrorKind::Rejected, "rolled back"));
                     }
-                    Ok(())
+                    Ok(rows)
                 });
                 match written.await {
-                    Err(error) if rolls_back && error.kind() == ErrorKind::Rejected => Ok(()),
+                    Err(error) if rolls_back && error.kind() == ErrorKind::Rejected => {
+                        Ok(Vec::new())
+                    }
                     written => written,
                 }
             }
@@ -338,7 +353,11 @@ fn messages(plan: &Plan, lasts: &[i64]) -> Vec<(Option<String>, i64, Draft)> {
     messages
 }
 
-async fn write_postgres(store: &PostgresStore, pool: &PgPool, plan: Plan) -> anyhow::Result<()> {
+async fn write_postgres(
+    store: &PostgresStore,
+    pool: &PgPool,
+    plan: Plan,
+) -> anyhow::Result<Vec<Committed>> {
     let mut tx = pool.begin().await?;
     let lasts = add(&mut tx, &plan.keys).await?;
     let messages = messages(&plan, &lasts);
@@ -352,10 +371,20 @@ async fn write_postgres(store: &PostgresStore, pool: &PgPool, plan: Plan) -> any
     insert.execute(&mut *tx).await?;
     if plan.rolls_back {
         tx.rollback().await?;
-    } else {
-        tx.commit().await?;
+        return Ok(Vec::new());
     }
-    Ok(())
+    tx.commit().await?;
+    Ok(rows(messages, &enqueued))
+}
+
+/// The rows of the history.
+fn rows(messages: Vec<(Option<String>, i64, Draft)>, enqueued: &[Enqueued]) -> Vec<Committed> {
+    let row = |((key, position, _), new): ((Option<String>, i64, Draft), &Enqueued)| Committed {
+        id: new.id().to_string(),
+        key,
+        position,
+    };
+    messages.into_iter().zip(enqueued).map(row).collect()
 }
 
 /// Counts the messages of each key in its row, and returns the last number of each.
@@ -377,7 +406,11 @@ async fn add(tx: &mut PgConnection, keys: &[(String, i64)]) -> sqlx::Result<Vec<
     Ok(names.iter().map(|name| lasts[*name]).collect())
 }
 
-fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Plan) -> Result<()> {
+fn write_sqlite(
+    outbox: &SqliteStore,
+    tx: &rusqlite::Transaction<'_>,
+    plan: &Plan,
+) -> Result<Vec<Committed>> {
     let mut lasts = Vec::new();
     for (key, count) in &plan.keys {
         let mut update = tx
@@ -397,5 +430,6 @@ fn write_sqlite(outbox: &SqliteStore, tx: &rusqlite::Transaction<'_>, plan: &Pla
             .execute((id.as_str(), key, position))
             .map_err(sql_error)?;
     }
-    Ok(())
+    drop(insert);
+    Ok(rows(messages, &enqueued))
 }

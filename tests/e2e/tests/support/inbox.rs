@@ -78,6 +78,21 @@ impl Database {
         count.unsigned_abs()
     }
 
+    /// How many effects are committed, if the database answers.
+    pub(crate) async fn effects_so_far(&self) -> Option<u64> {
+        const COUNT: &str = "select count(*) from effect";
+        let count: i64 = match &self.backend {
+            Backend::Postgres { pool, .. } => {
+                sqlx::query_scalar(COUNT).fetch_one(pool).await.ok()?
+            }
+            Backend::Sqlite { path, .. } => {
+                let reader = rusqlite::Connection::open(path).ok()?;
+                reader.query_row(COUNT, [], |row| row.get(0)).ok()?
+            }
+        };
+        Some(count.unsigned_abs())
+    }
+
     /// Orders one of the inbox processes to stand still where `order` says.
     pub(crate) fn order(&self, order: &str) {
         fs::write(self.file(order), "").expect("an order");

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
@@ -105,8 +105,14 @@ impl Process {
         }
     }
 
+    /// Whether it said a line whose first word is `word`; one that ended says no more.
+    pub(crate) fn has_said(&mut self, word: &str) -> bool {
+        let mut lines = self.lines.try_iter();
+        lines.any(|line| line.split(' ').next() == Some(word))
+    }
+
     /// What all processes of this database said on their error output.
-    fn errors(&self) -> String {
+    pub(crate) fn errors(&self) -> String {
         fs::read_to_string(&self.errors).unwrap_or_default()
     }
 
@@ -126,6 +132,12 @@ impl Process {
         assert!(self.ended().is_none(), "it ended before; {}", self.errors());
         self.child.kill().expect("a kill");
         self.child.wait().expect("an end");
+    }
+
+    /// Kills it at once and reaps it, if it did not end before.
+    pub(crate) fn strike(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
     }
 
     /// Stops it by SIGTERM, which must end well. Returns how long that took.

@@ -37,7 +37,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A plan for some of `accounts` accounts.
-    fn draw(accounts: usize, random: &mut Rng) -> Self {
+    pub(crate) fn draw(accounts: usize, random: &mut Rng) -> Self {
         let mut keys: Vec<(String, i64)> = (0..random.usize(1..=KEYS_MAX))
             .map(|_| {
                 (
@@ -180,10 +180,10 @@ async fn write(database: &Database, accounts: usize, state: &Progress, seed: u64
         // What was not committed, or may have been, is not counted; the tables know.
         match database.write(plan).await {
             Err(_) => tokio::time::sleep(PAUSE).await,
-            Ok(()) if rolls_back => {
+            Ok(_) if rolls_back => {
                 state.rolled_back.fetch_add(size, Ordering::Relaxed);
             }
-            Ok(()) => {
+            Ok(_) => {
                 state.committed.fetch_add(size, Ordering::Relaxed);
             }
         }
