@@ -5,6 +5,8 @@
 //! here, and nothing else is ever put into a statement: this is the one place that says so to sqlx.
 
 mod admin;
+mod crowd;
+mod cursor;
 mod enqueue;
 mod fetch;
 mod inbox;
@@ -25,12 +27,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, query::Query};
 
 pub(crate) use admin::{AdminSql, SelectionSql};
+pub(crate) use crowd::CrowdSql;
+pub(crate) use cursor::CursorSql;
 pub(crate) use enqueue::EnqueueSql;
 pub(crate) use fetch::FetchSql;
 pub(crate) use inbox::InboxSql;
 pub(crate) use ingest::IngestSql;
 pub(crate) use lease::LeaseSql;
-pub(crate) use log::LogSql;
 pub(crate) use mark::MarkSql;
 pub(crate) use move_in::MoveSql;
 pub(crate) use names::{Names, Shelf};
@@ -87,12 +90,13 @@ impl fmt::Debug for Statement {
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) admin: AdminSql,
+    pub(crate) crowd: CrowdSql,
+    pub(crate) cursor: CursorSql,
     pub(crate) enqueue: EnqueueSql,
     pub(crate) fetch: FetchSql,
     pub(crate) inbox: InboxSql,
     pub(crate) ingest: IngestSql,
     pub(crate) lease: LeaseSql,
-    pub(crate) log: LogSql,
     pub(crate) mark: MarkSql,
     pub(crate) settle: SettleSql,
     pub(crate) waiting: WaitingSql,
@@ -102,12 +106,13 @@ impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
         Self {
             admin: AdminSql::new(names),
+            crowd: CrowdSql::new(names),
+            cursor: CursorSql::new(names),
             enqueue: EnqueueSql::new(names),
             fetch: FetchSql::new(names),
             inbox: InboxSql::new(names),
             ingest: IngestSql::new(names),
             lease: LeaseSql::new(names),
-            log: LogSql::new(names),
             mark: MarkSql::new(names),
             settle: SettleSql::new(names),
             waiting: WaitingSql::new(names),

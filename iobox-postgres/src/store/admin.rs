@@ -163,7 +163,7 @@ impl Admin for PostgresStore {
         if left == 0 || !self.shelf.is_log() {
             return Ok(apart);
         }
-        let query = self.sql.log.purge.query().bind(micros(retention));
+        let query = self.sql.cursor.purge.query().bind(micros(retention));
         let row = query
             .bind(i64::try_from(left).unwrap_or(i64::MAX))
             .fetch_one(&self.pool)

@@ -49,7 +49,7 @@ impl PostgresStore {
     async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Settled>> {
         let columns = Columns::new(batch, &self.shelf);
         let statement = match (columns.all_done, self.shelf.is_log()) {
-            (true, true) => &self.sql.log.done,
+            (true, true) => &self.sql.cursor.done,
             (true, false) => &self.sql.settle.done,
             (false, _) => &self.sql.settle.any,
         };

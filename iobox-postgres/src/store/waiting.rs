@@ -69,7 +69,7 @@ impl PostgresStore {
         let mut statements = vec![&self.sql.waiting.set_aside];
         if self.shelf.is_log() {
             // Crowds first: what is parked need not be moved.
-            statements.insert(0, &self.sql.log.park);
+            statements.insert(0, &self.sql.crowd.park);
         }
         let mut aside: Vec<Aside> = Vec::new();
         for statement in statements {
@@ -119,7 +119,7 @@ impl PostgresStore {
         let queue = self.known(&request.queue)?.to_owned();
         let mut statements = vec![&self.sql.waiting.release];
         if self.shelf.is_log() {
-            statements.push(&self.sql.log.unpark);
+            statements.push(&self.sql.crowd.unpark);
         }
         let mut released = Vec::new();
         for statement in statements {
