@@ -112,7 +112,7 @@ fn by_noun(noun: &str) -> &'static [Guarantee] {
         "order" => &[G3],
         "duplicate" => &[G7],
         "hostile" => &[G2, G11],
-        "cancel" => &[G1, G2],
+        "cancel" | "polled" => &[G1, G2],
         "outage" => &[G2, G7, G14],
         _ => &[],
     }

@@ -17,8 +17,9 @@ macro_rules! files {
     };
 }
 
-const FILES: &[(&str, &str)] =
-    files!(receive hostile subscribe transact handle ingest source takeover observe rehearse);
+const FILES: &[(&str, &str)] = files!(
+    receive hostile subscribe transact handle ingest source takeover observe rehearse polled
+);
 
 /// Every case with its guarantee, in the order of the files.
 #[must_use]
