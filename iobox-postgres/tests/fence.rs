@@ -86,13 +86,6 @@ async fn settle(
     );
     let (mut applied, mut refused) = (HashMap::new(), 0);
     while !stop.load(Ordering::Relaxed) {
-        let held: HashMap<i16, i64> = sqlx::query(AssertSqlSafe(epochs.clone()))
-            .fetch_all(&mut person)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect();
         let rows = sqlx::query(AssertSqlSafe(open.clone()))
             .fetch_all(&mut person)
             .await
@@ -100,6 +93,14 @@ async fn settle(
         if rows.is_empty() {
             break;
         }
+        // The epochs last: takers raise them without pause.
+        let held: HashMap<i16, i64> = sqlx::query(AssertSqlSafe(epochs.clone()))
+            .fetch_all(&mut person)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect();
         let batch: Vec<_> = rows
             .into_iter()
             .map(|row| {
@@ -173,7 +174,8 @@ async fn no_stale_settle_is_ever_applied() {
     .unwrap();
     assert!(
         !seen.is_empty() && refused > 0 && rounds > 10,
-        "it was a race"
+        "it was a race: {} settled, {refused} refused, {rounds} takeovers",
+        seen.len()
     );
     for row in &seen {
         let (seq, epoch, owned): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
