@@ -121,7 +121,7 @@ pub(crate) async fn refill(schema: &mut Schema, args: &Args) -> Result<()> {
 }
 
 pub(crate) async fn all_done(schema: &mut Schema, messages: usize) -> Result<()> {
-    let done = schema.count(4).await?;
+    let done = schema.count("done").await?;
     ensure!(done == messages, "only {done} of {messages} are done");
     Ok(())
 }

@@ -138,7 +138,8 @@ impl Schema {
     /// Removes all messages.
     pub(crate) async fn clear(&mut self) -> Result<()> {
         let messages = self.messages();
-        self.run(format!("truncate {messages}")).await?;
+        let settled = self.table("settled");
+        self.run(format!("truncate {messages}, {settled}")).await?;
         Ok(())
     }
 
@@ -210,11 +211,11 @@ impl Schema {
         Ok(())
     }
 
-    /// How many messages are in `state`.
-    pub(crate) async fn count(&mut self, state: i16) -> Result<usize> {
-        let messages = self.messages();
+    /// How many messages are in the state of this name.
+    pub(crate) async fn count(&mut self, state: &str) -> Result<usize> {
+        let outbox = self.table("outbox");
         self.number(format!(
-            "select count(*) from {messages} where state = {state}"
+            "select count(*) from {outbox} where state = '{state}'"
         ))
         .await
     }

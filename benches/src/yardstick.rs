@@ -1,7 +1,7 @@
 //! The yardstick: the least that any relay must do, without leases, order or failures.
 //!
-//! It reads the oldest pending rows of a partition, with every column that a relay needs, and marks
-//! them as done, on the same table and the same indexes.
+//! It reads the oldest pending rows of a partition behind those that it read before, with every column
+//! that a relay needs, and marks them as done, on the same table and the same indexes.
 
 use std::{
     hint::black_box,
@@ -40,7 +40,7 @@ pub(crate) async fn postgres(
     for partition in 0..i16::try_from(partitions)? {
         let worker = usize::try_from(partition)? % workers.len().max(1);
         let (_, share) = workers.get_mut(worker).context("no connection")?;
-        share.push(partition);
+        share.push((partition, 0));
     }
     let messages = schema.messages();
     let start = Instant::now();
@@ -54,12 +54,16 @@ pub(crate) async fn postgres(
     Ok(start.elapsed())
 }
 
-async fn work(mut connection: PgConnection, mut share: Vec<i16>, messages: String) -> Result<()> {
+async fn work(
+    mut connection: PgConnection,
+    mut share: Vec<(i16, i64)>,
+    messages: String,
+) -> Result<()> {
     let select = format!(
         "select seq, partition, revision, attempt, key, crashes, uncertain, alone, suspect, size,
            (extract(epoch from clock_timestamp() - enqueued_at) * 1000000)::bigint, id, topic,
            headers, payload
-         from {messages} where partition = $1 and state = 0 order by seq limit {BATCH}"
+         from {messages} where partition = $1 and state = 6 and seq > $2 order by seq limit {BATCH}"
     );
     let update = format!(
         "update {messages} set state = 4, revision = revision + 1, attempt = 1,
@@ -68,9 +72,10 @@ async fn work(mut connection: PgConnection, mut share: Vec<i16>, messages: Strin
     );
     while !share.is_empty() {
         let mut left = Vec::new();
-        for partition in share {
+        for (partition, last) in share {
             let rows = sqlx::query(AssertSqlSafe(select.clone()))
                 .bind(partition)
+                .bind(last)
                 .fetch_all(&mut connection)
                 .await?;
             if rows.is_empty() {
@@ -81,12 +86,12 @@ async fn work(mut connection: PgConnection, mut share: Vec<i16>, messages: Strin
                 seqs.push(row.try_get::<i64, _>(0)?);
                 black_box(row.try_get::<&[u8], _>(14)?);
             }
+            left.extend(seqs.last().map(|&last| (partition, last)));
             sqlx::query(AssertSqlSafe(update.clone()))
                 .bind(partition)
                 .bind(seqs)
                 .execute(&mut connection)
                 .await?;
-            left.push(partition);
         }
         share = left;
     }

@@ -19,11 +19,12 @@ use crate::{
 
 /// The migrations in order; the version is the place in the list, from 1. Text of a version that
 /// was released never changes.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("outbox", include_str!("../migrations/0001_outbox.sql")),
     ("enqueue", include_str!("../migrations/0002_enqueue.sql")),
     ("inbox", include_str!("../migrations/0003_inbox.sql")),
     ("ingest", include_str!("../migrations/0004_ingest.sql")),
+    ("log", include_str!("../migrations/0005_log.sql")),
 ];
 
 /// The version that this program knows.
@@ -104,6 +105,7 @@ struct Found {
     origin: String,
     partitions: i16,
     version: Option<i32>,
+    native: bool,
     encoding: String,
 }
 
@@ -114,7 +116,8 @@ impl Found {
             origin: row.try_get(0).map_err(reading)?,
             partitions: row.try_get(1).map_err(reading)?,
             version: row.try_get(2).map_err(reading)?,
-            encoding: row.try_get(3).map_err(reading)?,
+            native: row.try_get(3).map_err(reading)?,
+            encoding: row.try_get(4).map_err(reading)?,
         })
     }
 
@@ -134,6 +137,13 @@ impl Found {
                 "the tables have version {version}, newer than the {VERSION} that this program \
                  knows: update the program"
             )));
+        }
+        if !self.native {
+            return Err(Error::invalid(
+                "the tables come from another cluster of Postgres, whose transactions their log speaks \
+                 of: run migrate, or have the script of PostgresStore::migration_sql run, once and \
+                 while no relay runs",
+            ));
         }
         if i32::from(self.partitions) != i32::from(configured.count()) {
             return Err(Error::invalid(format!(
@@ -241,6 +251,32 @@ begin
     where payload_max <> {{payload_max}} or wake_up <> {{wake_up}};
 end
 $iobox$;
+
+-- Tables that were restored into another cluster: what their log and cursors say of transactions is put
+-- into the terms of this one. What was pending leaves the log, and what was done is visible to everybody.
+do $iobox$
+declare
+  here bigint := (select system_identifier from pg_catalog.pg_control_system());
+begin
+  if exists (select from {meta} where cluster <> here) then
+    update {message} as m set
+      state = case
+        when {parked} then 2
+        when m.seq = any (c.ahead) then 4
+        when m.seq = any (c.behind) then 0
+        when m.seq <= c.upto and not pg_catalog.pg_visible_in_snapshot(m.xid, c.seen) then 0
+        else 6 end,
+      attempt = case when m.seq = any (c.ahead) then 1 else m.attempt end,
+      settled_at = case when m.seq = any (c.ahead) then {clock}() end,
+      xid = '3'
+    from {cursor} as c
+    where c.partition = m.partition and m.state = 6;
+    update {cursor} set seen = pg_catalog.pg_current_snapshot(), ahead = '{}', ahead_xids = '{}',
+      behind = '{}', parked_keys = '{}', parked_first = '{}', parked_last = '{}';
+  end if;
+  update {meta} set cluster = here where cluster is distinct from here;
+end
+$iobox$;
 commit;
 "#;
 
@@ -264,6 +300,7 @@ mod tests {
             origin: String::from("0192f0c1-0000-7000-8000-000000000000"),
             partitions,
             version,
+            native: true,
             encoding: encoding.to_owned(),
         };
         let version = i32::try_from(VERSION).unwrap();

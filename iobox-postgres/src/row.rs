@@ -21,6 +21,8 @@ pub(crate) enum FetchedRow {
     InTheWay(Partition, OrderingKey),
     /// It says that its partition holds more.
     More(Partition),
+    /// The snapshot in which everything was seen.
+    Snapshot(String),
 }
 
 /// Reads a column by its place.
@@ -51,7 +53,10 @@ fn count(number: i32) -> u32 {
 
 /// Decodes a row of a fetch.
 pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
-    let partition = partition(get(row, 1)?)?;
+    let Some(number) = get::<Option<i16>>(row, 1)? else {
+        return Ok(FetchedRow::Snapshot(get(row, 5)?));
+    };
+    let partition = partition(number)?;
     let Some(in_the_way) = get::<Option<bool>>(row, 0)? else {
         return Ok(FetchedRow::More(partition));
     };

@@ -147,7 +147,7 @@ async fn no_call_of_the_store_leaves_a_transaction_open() {
         // Repeating the dropped settle records it or finds it recorded.
         assert_eq!(store.settle(&settlement).await.unwrap(), [Settled::Applied]);
         let done = format!(
-            "select count(*) from \"{}\".message where state = 4 and seq = {}",
+            "select count(*) from \"{}\".outbox where state = 'done' and seq = {}",
             schema.0, row.seq.0
         );
         assert_eq!(

@@ -33,7 +33,7 @@ use crate::support::{DONE, Owner, Schema, connection, enqueue, number, run};
 const PARTITIONS: u16 = 4;
 
 /// Records, in the tables themselves, under which epoch the partition of a row stood when the row
-/// changed. The trigger runs in the settle's own statement and takes the lock that the fence holds
+/// was settled. The trigger runs in the settle's own statement and takes the lock that the fence holds
 /// already, so that it sees what is true at that moment.
 async fn watch(schema: &Schema) {
     let sql = format!(
@@ -41,11 +41,12 @@ async fn watch(schema: &Schema) {
          create function \"{0}\".watch() returns trigger language plpgsql as $$
          begin
            insert into \"{0}\".seen
-             select new.seq, p.epoch, p.owner is not null from \"{0}\".partition as p
-             where p.partition = new.partition for share;
+             select s.seq, p.epoch, p.owner is not null
+             from \"{0}\".partition as p cross join unnest(new.seqs) as s (seq)
+             where p.partition = new.partition for share of p;
            return null;
          end $$;
-         create trigger watch after update on \"{0}\".message
+         create trigger watch after insert on \"{0}\".settled
            for each row execute function \"{0}\".watch()",
         schema.0
     );
@@ -80,18 +81,11 @@ async fn settle(
     let mut person = connection().await;
     let epochs = format!("select partition, epoch from \"{schema}\".partition");
     let open = format!(
-        "select partition, seq, revision from \"{schema}\".message
-         where state = 0 order by random() limit 12"
+        "select partition, seq, 0 from \"{schema}\".outbox
+         where state = 'pending' order by random() limit 12"
     );
     let (mut applied, mut refused) = (HashMap::new(), 0);
     while !stop.load(Ordering::Relaxed) {
-        let held: HashMap<i16, i64> = sqlx::query(AssertSqlSafe(epochs.clone()))
-            .fetch_all(&mut person)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|row| (row.get(0), row.get(1)))
-            .collect();
         let rows = sqlx::query(AssertSqlSafe(open.clone()))
             .fetch_all(&mut person)
             .await
@@ -99,6 +93,14 @@ async fn settle(
         if rows.is_empty() {
             break;
         }
+        // The epochs last: takers raise them without pause.
+        let held: HashMap<i16, i64> = sqlx::query(AssertSqlSafe(epochs.clone()))
+            .fetch_all(&mut person)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect();
         let batch: Vec<_> = rows
             .into_iter()
             .map(|row| {
@@ -172,7 +174,8 @@ async fn no_stale_settle_is_ever_applied() {
     .unwrap();
     assert!(
         !seen.is_empty() && refused > 0 && rounds > 10,
-        "it was a race"
+        "it was a race: {} settled, {refused} refused, {rounds} takeovers",
+        seen.len()
     );
     for row in &seen {
         let (seq, epoch, owned): (i64, i64, bool) = (row.get(0), row.get(1), row.get(2));
@@ -182,7 +185,7 @@ async fn no_stale_settle_is_ever_applied() {
         }
     }
     let done = format!(
-        "select count(*) from \"{}\".message where state = 4",
+        "select count(*) from \"{}\".outbox where state = 'done'",
         schema.0
     );
     let done = number(&mut connection().await, done).await;
@@ -222,7 +225,7 @@ async fn a_settle_waits_for_a_takeover_under_way_and_is_refused() {
     run(&mut taker, "commit").await;
     assert_eq!(settling.await.unwrap(), [Settled::LeaseLost]);
     let open = format!(
-        "select count(*) from \"{}\".message where state = 0",
+        "select count(*) from \"{}\".outbox where state = 'pending'",
         schema.0
     );
     assert_eq!(number(&mut connection().await, open).await, 1);

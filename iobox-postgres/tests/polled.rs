@@ -90,7 +90,7 @@ macro_rules! dropped {
                 let rows = $owner.fetch(5).await.pending;
                 $owner.settle(&rows, &DONE).await;
                 let done = format!(
-                    "select count(*) from \"{}\".message where state = 4",
+                    "select count(*) from \"{}\".outbox where state = 'done'",
                     $desk.schema.0
                 );
                 let done = number(&mut connection().await, done).await;

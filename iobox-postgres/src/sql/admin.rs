@@ -1,27 +1,41 @@
 //! Statements of administration, and of opening.
 
-use super::{Names, Statement};
+use super::{Names, Statement, log};
 
 /// What the store is. By primary keys; no locks.
 const META: &str = "
 select meta.origin::text, meta.partitions,
   (select max(version) from {migration})::integer as version,
+  -- Tables of before have no such column.
+  (pg_catalog.to_jsonb(meta) ->> 'cluster') is not distinct from
+    (select system_identifier::text from pg_catalog.pg_control_system()) as native,
   pg_catalog.current_setting('server_encoding') as encoding
 from {meta} as meta
 ";
 
 /// Counts rows that are not settled, each state by its own partial index: `message_pending`,
-/// `message_due`, `message_blocker` (waiting rows have a key) and `message_dead`.
+/// `message_due`, `message_blocker` (waiting rows have a key) and `message_dead`; of a log also the
+/// logged rows that are pending (`log::pending`).
 const COUNTS: &str = "
+with logged as materialized (
+  select count(*) as count, min(l.enqueued_at) as oldest
+  from {log_pending}
+), parked as materialized (
+  select count(*) as count, min(l.enqueued_at) as oldest
+  from {log_parked}
+)
 select
-  (select count(*) from {message} where state = 0{own}),
+  (select count(*) from {message} where state = 0{own}) + (select count from logged),
   (select count(*) from {message} where state = 1{own}),
-  (select count(*) from {message} where state = 2 and key is not null{own}),
+  (select count(*) from {message} where state = 2 and key is not null{own})
+    + (select count from parked),
   (select count(*) from {message} where state = 3{own}),
   (select count(*) from (
     select distinct b.partition, b.key from {message} as b where {blocks} and b.state = 3{own}
   ) as halted),
   (select (extract(epoch from {clock}() - least(
+    (select oldest from logged),
+    (select oldest from parked),
     (select min(enqueued_at) from {message} where state = 0{own}),
     (select min(enqueued_at) from {message} where state = 1{own}),
     (select min(enqueued_at) from {message} where state = 2 and key is not null{own})
@@ -45,12 +59,14 @@ order by started, id
 
 /// Rows of the states `$1` in the partitions `$2`, of topic `$3` and key `$4` if given, behind seq
 /// `$5`, at most `$6`, by seq. Each state by its own partial index (done and discarded: the
-/// primary key), at most `$6` rows of each partition; a state that is not asked for costs nothing.
+/// primary key), at most `$6` rows of each partition; a state that is not asked for costs nothing. Of a
+/// log the pending rows are also those of `log::pending`, and the done ones those that the cursor took.
 macro_rules! matching {
     () => {
         "
 select m.partition, m.seq, m.state, m.revision, m.key
 from unnest($2::smallint[]) as p (number)
+{log_cursor}
 cross join lateral (
   (select m.partition, m.seq, m.state, m.revision, m.key from {message} as m
     where m.partition = p.number and m.state = 0
@@ -77,7 +93,7 @@ cross join lateral (
     where m.partition = p.number and m.state in (4, 5)
     and m.state = any ($1::smallint[]) and $1::smallint[] && array[4, 5]::smallint[]
     and ($3::text is null or m.topic = $3)
-    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6)
+    and ($4::text is null or m.key = $4) and m.seq > $5 order by m.seq limit $6){log_matching}
 ) as m
 order by m.seq
 limit $6
@@ -91,7 +107,7 @@ macro_rules! with_id {
         "
 select m.partition, m.seq, m.state, m.revision, m.key
 from {message} as m
-where m.id = $2 and m.state = any ($1::smallint[]){own}
+where m.id = $2 and {shown} = any ($1::smallint[]){own}
 order by m.seq
 limit $3
 "
@@ -99,7 +115,8 @@ limit $3
 }
 
 /// Done rows that were settled in a span of time: `$1` states, `$2` and `$3` its ends in microseconds
-/// since 1970, `$4` the most rows, by seq. By the index `message_settled`.
+/// since 1970, `$4` the most rows, by seq. By the index `message_settled`, and for logged rows by the
+/// index `settled_at`.
 macro_rules! settled_since {
     () => {
         "
@@ -108,7 +125,7 @@ from {message} as m
 where m.state = 4 and m.state = any ($1::smallint[])
   and m.settled_at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
   and m.settled_at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'{own}
-order by m.seq
+{log_settled}order by seq
 limit $4
 "
     };
@@ -127,16 +144,16 @@ with picked as materialized ({select}), chosen as materialized (
 ), oldest as materialized (
   select partition, min(seq) as seq from chosen where key is not null group by partition
 ), done as materialized (
-  select o.partition, m.key, max(m.seq) as seq
+  select o.partition, later.key, max(later.seq) as seq
   from oldest as o
   cross join lateral (
-    select later.key, later.seq
-    from {{message}} as later
-    where later.partition = o.partition and later.seq > o.seq and later.state = 4
-      and (later.key in (select key from chosen)) is true
+    select m.key, m.seq
+    from {{message}} as m
+    where m.partition = o.partition and m.seq > o.seq and {{done}}
+      and (m.key in (select key from chosen)) is true
     offset 0
-  ) as m
-  group by o.partition, m.key
+  ) as later
+  group by o.partition, later.key
 ), number as materialized (
   select pg_catalog.nextval('{{replay_seq}}') as n
   where not {dry} and exists (select from chosen)
@@ -173,7 +190,8 @@ with picked as materialized ({select}), chosen as materialized (
     settled_at = (select {{clock}}())
   from chosen as c
   where not {dry} and m.partition = c.partition and m.seq = c.seq
-    and (m.state = c.state or (m.state in (0, 2) and c.state in (0, 2)))
+    and (m.state = c.state or (m.state in (0, 2, 6) and c.state in (0, 2, 6)))
+    and ({{open}} or m.state not in (0, 1, 2, 6))
   returning m.seq
 )
 select
@@ -185,10 +203,10 @@ select
 
 /// A page of rows: parameters as for the matching rows. Read again by the primary key.
 const LIST: &str = concat!(
-    "select m.id, m.partition, m.seq, m.state, m.topic, m.key, m.attempt, m.uncertain, m.halts,
+    "select m.id, m.partition, m.seq, {shown}, m.topic, m.key, {attempts}, m.uncertain, m.halts,
   m.reason,
   (extract(epoch from m.enqueued_at) * 1000000)::bigint,
-  (extract(epoch from m.settled_at) * 1000000)::bigint
+  (extract(epoch from {settled_at}) * 1000000)::bigint
 from (",
     matching!(),
     ") as c
@@ -199,10 +217,10 @@ order by m.seq
 
 /// One row with its payload: `$1` id. By the index `message_id`; the newest if an id came twice.
 const GET: &str = "
-select m.id, m.partition, m.seq, m.state, m.topic, m.key, m.attempt, m.uncertain, m.halts,
+select m.id, m.partition, m.seq, {shown}, m.topic, m.key, {attempts}, m.uncertain, m.halts,
   m.reason,
   (extract(epoch from m.enqueued_at) * 1000000)::bigint,
-  (extract(epoch from m.settled_at) * 1000000)::bigint,
+  (extract(epoch from {settled_at}) * 1000000)::bigint,
   {content}
 from {message} as m
 {with_content}
@@ -252,6 +270,10 @@ with old as materialized (
 delete from {id} as known where known.id = any (array(select id from old))
 ";
 
+/// Holds the cursors of a log where they are, until the end of the transaction: what is pending there
+/// and what is done stays so. Locks all of them FOR UPDATE in order.
+const LOCK: &str = "select from {cursor} order by partition for update";
+
 /// The time by the clock of the store, in microseconds since 1970.
 const NOW: &str = "select (extract(epoch from {clock}()) * 1000000)::bigint";
 
@@ -265,8 +287,8 @@ pub(crate) struct SelectionSql {
 impl SelectionSql {
     fn new(names: &Names, select: &str, limit: &str, dry: &str) -> Self {
         Self {
-            replay: Statement::new(names, &replay(select, limit, dry)),
-            discard: Statement::new(names, &discard(select, limit, dry)),
+            replay: Statement::new(names, &with_log(names, &replay(select, limit, dry))),
+            discard: Statement::new(names, &with_log(names, &discard(select, limit, dry))),
         }
     }
 }
@@ -280,6 +302,7 @@ pub(crate) struct AdminSql {
     pub(crate) partitions: Statement,
     pub(crate) instances: Statement,
     pub(crate) list: Statement,
+    pub(crate) lock: Statement,
     pub(crate) get: Statement,
     /// States, id, limit, dry.
     pub(crate) one: SelectionSql,
@@ -292,6 +315,75 @@ pub(crate) struct AdminSql {
     pub(crate) purge_ids: Statement,
 }
 
+/// No rows, where a log would have some.
+const NONE: &str = "(select null::timestamptz as enqueued_at where false) as l";
+
+/// Puts in what is a matter of a log alone.
+fn with_log(names: &Names, template: &str) -> String {
+    let filled = |parts: [&str; 5]| {
+        ["cursor", "matching", "settled", "pending", "parked"]
+            .iter()
+            .zip(parts)
+            .fold(template.to_owned(), |text, (part, with)| {
+                text.replace(&format!("{{log_{part}}}"), with)
+            })
+    };
+    if !names.shelf.is_log() {
+        return filled(["", "", "", NONE, NONE]);
+    }
+    let filter = "
+    and ($3::text is null or m.topic = $3) and ($4::text is null or m.key = $4) and m.seq > $5";
+    let columns = "m.partition, m.seq, m.state, m.revision, m.key";
+    let also = format!("{filter} and 0 = any ($1::smallint[])");
+    let pending = log::pending(columns, "p.number", &also, "order by m.seq limit $6");
+    let matching = format!(
+        "{pending}
+  union all
+  (select {columns} from {{message}} as m
+    where m.partition = p.number and m.state + 0 = 6 and 4 = any ($1::smallint[]) and {{done}}
+      {filter}
+    order by m.seq limit $6)
+  union all
+  (select {columns}
+    from (select k.*, p.number as partition where 2 = any ($1::smallint[])) as k
+    {}
+    where true{filter}
+    order by m.seq limit $6)",
+        log::parked("m.*")
+    );
+    let settled = format!(
+        "union all
+select {columns}
+from {{settled}} as s
+cross join lateral unnest(s.seqs) as u (seq)
+join {{message}} as m on m.partition = s.partition and m.seq = u.seq
+where m.state + 0 = 6 and 4 = any ($1::smallint[])
+  and s.at >= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
+  and s.at <= timestamptz 'epoch' + $3::bigint * interval '1 microsecond'
+"
+    );
+    let unsettled = format!(
+        "{{cursor}} as p
+  {}
+  cross join lateral (
+    (select null::timestamptz as enqueued_at where false){}
+  ) as l",
+        log::cursor("p.partition"),
+        log::pending("m.enqueued_at", "p.partition", "", "")
+    );
+    let parked = format!(
+        "{{cursor}} as k {} cross join lateral (select m.enqueued_at) as l",
+        log::parked("m.enqueued_at")
+    );
+    filled([
+        &log::cursor("p.number"),
+        &matching,
+        &settled,
+        &unsettled,
+        &parked,
+    ])
+}
+
 impl AdminSql {
     /// The script of the migrations, whose names are filled in already.
     pub(crate) fn script(names: &Names, text: &str) -> Statement {
@@ -302,10 +394,11 @@ impl AdminSql {
         Self {
             meta: Statement::new(names, META),
             now: Statement::new(names, NOW),
-            counts: Statement::new(names, COUNTS),
+            counts: Statement::new(names, &with_log(names, COUNTS)),
             partitions: Statement::new(names, PARTITIONS),
             instances: Statement::new(names, INSTANCES),
-            list: Statement::new(names, LIST),
+            list: Statement::new(names, &with_log(names, LIST)),
+            lock: Statement::new(names, LOCK),
             get: Statement::new(names, GET),
             one: SelectionSql::new(names, with_id!(), "$3", "$4"),
             matching: SelectionSql::new(names, matching!(), "$6", "$7"),

@@ -1,6 +1,6 @@
 //! The statement of fetching.
 
-use super::{Names, Statement};
+use super::{Names, Statement, log};
 
 /// What is due. `$1` partitions in the order in which they are served, `$2` the most rows of each,
 /// `$3` seqs that are held, `$4` keys that are full, `$5` the most rows in all, `$6` the most bytes,
@@ -13,13 +13,18 @@ use super::{Names, Statement};
 /// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
 /// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
 /// snapshot they are as good as the key, and only these are read again, with their payload. Of the
-/// others it keeps the keys, at most 256 of a partition, whose rows are in the way.
+/// others it keeps the keys, at most 256 of a partition, whose rows are in the way. The pending rows are
+/// the oldest of all kinds together: were each kind cut on its own, a row of one could come before an
+/// earlier one of its key that another does not reach.
 ///
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
 ///
-/// The last part names the partitions that hold more; of one that was not visited it knows by one
-/// look whether anything is due.
+/// The last part but one names the partitions that hold more; of one that was not visited it knows by
+/// one look whether anything is due.
+///
+/// Of a log, pending rows are also the logged ones that no cursor has taken (`log::pending`), and a last
+/// row has the snapshot in which all this was seen.
 const FETCH: &str = r#"
 with recursive now as materialized (
   select {clock}() as at
@@ -38,9 +43,10 @@ with recursive now as materialized (
       else plain.ready > room.most end
   from visit as v
   join request as r on r.ord = v.ord + 1
+  {log_cursor}
   cross join lateral (
     select exists (select from {message} as b where b.partition = r.partition and {blocks})
-      as present
+      {log_crowds}as present
     offset 0
   ) as blockers
   cross join lateral (
@@ -64,7 +70,7 @@ with recursive now as materialized (
             and m.seq not in (select unnest($3::bigint[]))
           order by m.seq
           limit room.most + 1
-        )
+        ){log_plain}
         union all
         (
           select first_due.tid, first_due.seq, first_due.size
@@ -121,16 +127,23 @@ with recursive now as materialized (
                 where b.partition = r.partition and b.key = due.key and b.seq < due.seq
                   and {blocks}
               ) then 2
-              when (r.partition, key) in (select * from unnest($7::smallint[], $4::text[])) then 1
+              {log_blocked}              when (r.partition, key) in (select * from unnest($7::smallint[], $4::text[])) then 1
               else 0
             end as kind
           from (
             (
-              select m.ctid as tid, false as early, m.seq, m.key, m.size
-              from {message} as m
-              where m.partition = r.partition and m.state = 0
-                and m.seq not in (select unnest($3::bigint[]))
-              order by m.seq
+              select pending.tid, pending.early, pending.seq, pending.key, pending.size
+              from (
+                (
+                  select m.ctid as tid, false as early, m.seq, m.key, m.size
+                  from {message} as m
+                  where m.partition = r.partition and m.state = 0
+                    and m.seq not in (select unnest($3::bigint[]))
+                  order by m.seq
+                  limit window_pending.most
+                ){log_careful}
+              ) as pending
+              order by pending.seq
               limit window_pending.most
             )
             union all
@@ -186,8 +199,21 @@ where case when v.ord is not null then v.more else
     select from {message} as m
     where m.partition = r.partition and m.state = 1 and m.due_at <= (select at from now)
       and m.seq not in (select unnest($3::bigint[]))
-  ) end
-"#;
+  ){log_more} end
+{log_snapshot}"#;
+
+/// What is behind a parked row of its key is blocked too.
+const BLOCKED: &str = "when blockers.present and exists (
+                select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
+                where parked.key = due.key and parked.first < due.seq
+              ) then 2
+              ";
+
+/// A row without a partition, whose key is the snapshot.
+const SNAPSHOT: &str = "union all
+select null, null, null, null, null, pg_catalog.pg_current_snapshot()::text, null, null, null, null,
+  null, null, null, null, null, null, null
+";
 
 /// The statement of fetching.
 #[derive(Debug)]
@@ -197,8 +223,48 @@ pub(crate) struct FetchSql {
 
 impl FetchSql {
     pub(super) fn new(names: &Names) -> Self {
+        let template = if names.shelf.is_log() {
+            let held = "
+            and m.seq not in (select unnest($3::bigint[]))";
+            let part = |columns, tail| log::pending(columns, "r.partition", held, tail);
+            let plain = part(
+                "m.ctid as tid, m.seq, m.size",
+                "order by m.seq limit room.most + 1",
+            );
+            let careful = part(
+                "m.ctid as tid, false as early, m.seq, m.key, m.size",
+                "order by m.seq limit window_pending.most",
+            );
+            // A partition that was not visited has its cursor looked up here.
+            let more = format!(
+                " or exists (
+    select from (select r.partition) as h
+    {}
+    where exists (
+        (select 1 where false){}
+    )
+  )",
+                log::cursor("h.partition"),
+                log::pending("1", "h.partition", held, "limit 1")
+            );
+            FETCH
+                .replace("{log_cursor}", &log::cursor("r.partition"))
+                .replace("{log_crowds}", "or cardinality(k.parked_keys) > 0 ")
+                .replace("{log_blocked}", BLOCKED)
+                .replace("{log_plain}", &plain)
+                .replace("{log_careful}", &careful)
+                .replace("{log_more}", &more)
+                .replace("{log_snapshot}", SNAPSHOT)
+        } else {
+            let parts = [
+                "cursor", "crowds", "blocked", "plain", "careful", "more", "snapshot",
+            ];
+            parts.iter().fold(FETCH.to_owned(), |text, part| {
+                text.replace(&format!("{{log_{part}}}"), "")
+            })
+        };
         Self {
-            fetch: Statement::new(names, FETCH),
+            fetch: Statement::new(names, &template),
         }
     }
 }

@@ -5,11 +5,14 @@
 //! here, and nothing else is ever put into a statement: this is the one place that says so to sqlx.
 
 mod admin;
+mod crowd;
+mod cursor;
 mod enqueue;
 mod fetch;
 mod inbox;
 mod ingest;
 mod lease;
+mod log;
 mod mark;
 mod move_in;
 mod names;
@@ -24,6 +27,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, query::Query};
 
 pub(crate) use admin::{AdminSql, SelectionSql};
+pub(crate) use crowd::CrowdSql;
+pub(crate) use cursor::CursorSql;
 pub(crate) use enqueue::EnqueueSql;
 pub(crate) use fetch::FetchSql;
 pub(crate) use inbox::InboxSql;
@@ -85,6 +90,8 @@ impl fmt::Debug for Statement {
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) admin: AdminSql,
+    pub(crate) crowd: CrowdSql,
+    pub(crate) cursor: CursorSql,
     pub(crate) enqueue: EnqueueSql,
     pub(crate) fetch: FetchSql,
     pub(crate) inbox: InboxSql,
@@ -99,6 +106,8 @@ impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
         Self {
             admin: AdminSql::new(names),
+            crowd: CrowdSql::new(names),
+            cursor: CursorSql::new(names),
             enqueue: EnqueueSql::new(names),
             fetch: FetchSql::new(names),
             inbox: InboxSql::new(names),

@@ -5,7 +5,7 @@ use iobox_core::{inbox::SourceName, partition::Partition, queue::Queue};
 use crate::{Config, ident::Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
-const OBJECTS: [&str; 17] = [
+const OBJECTS: [&str; 19] = [
     "message",
     "partition",
     "instance",
@@ -23,6 +23,8 @@ const OBJECTS: [&str; 17] = [
     "inbox",
     "admitted",
     "source",
+    "cursor",
+    "settled",
 ];
 
 /// Whether the row `b` blocks later rows of its key: word for word the predicate of the index
@@ -84,6 +86,11 @@ impl Shelf {
         }
     }
 
+    /// Whether the rows are a [log](super::log).
+    pub(crate) const fn is_log(&self) -> bool {
+        self.base == 0
+    }
+
     /// The number of a partition in the tables.
     pub(crate) fn number(&self, partition: Partition) -> i16 {
         self.base + i16::from(partition.number())
@@ -92,7 +99,8 @@ impl Shelf {
     /// Fills in what the rows differ in: `{own}` the condition that a row is one of them, `{content}`
     /// the columns headers, payload and origin, `{with_content}` the join that has them.
     fn place(&self, template: &str) -> String {
-        if self.base == 0 {
+        let template = super::log::place(self, template);
+        if self.is_log() {
             return template
                 .replace("{own}", "")
                 .replace("{content}", "m.headers, m.payload, null::text")
@@ -126,7 +134,7 @@ pub(crate) struct Names {
     order_seed: i64,
     /// The channel that wakes an instance that sleeps.
     pub(crate) channel: String,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
 }
 
 impl Names {

@@ -13,7 +13,7 @@ select
     };
 }
 
-/// Settles messages that were executed. After the parameters of the fence: `$4` partitions, `$5` seqs, `$6`
+/// Settles messages that were executed, of rows that are no log. After the parameters of the fence: `$4` partitions, `$5` seqs, `$6`
 /// revisions, `$7` attempts, `$8` whether the broker knew them. Rows by the primary key, in the
 /// order of the input, after the array of the fence's result (an array, since a join looks at every
 /// partition for every message); each is locked by its update.
@@ -41,7 +41,8 @@ const ANY: &str = concat!(
 ), changed as (
   update {message} as m
   set
-    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3 else m.state end,
+    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3
+      else case m.state when 6 then 0 else m.state end end,
     revision = m.revision + 1,
     attempt = i.attempt,
     due_at = case
@@ -62,7 +63,7 @@ const ANY: &str = concat!(
   cross join now
   where i.partition = any(array(select partition from fence))
     and m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
-    and m.state in (0, 1, 2)
+    and {open}
   returning i.ord
 )",
     outcome!()
@@ -71,7 +72,7 @@ const ANY: &str = concat!(
 /// Looks at rows to which a settlement did not apply, in a snapshot of its own: `$1` partitions,
 /// `$2` seqs. By the primary key.
 const LOOK: &str = "
-select i.ord, m.revision, m.state, m.suspect
+select i.ord, {revisions}, {shown}, m.suspect
 from unnest($1::smallint[], $2::bigint[]) with ordinality as i (partition, seq, ord)
 join {message} as m on m.partition = i.partition and m.seq = i.seq
 ";

@@ -1,29 +1,32 @@
 //! Statements that move rows between pending and waiting.
 
-use super::{Names, Statement};
+use super::{Names, Statement, log};
 
 /// Makes rows waiting that are in the way. `$1` queue, `$2` partitions, `$3` their epochs, `$4`
 /// partitions of the keys, `$5` the keys, `$6` whether each is full, `$7` seqs that are held. The
 /// fence locks the partitions FOR SHARE in order. In each it reads the 1,024 oldest pending rows by
-/// the index `message_pending` and the 1,000 longest due by `message_due`, and moves those of the keys
+/// the index `message_pending` (and as many of a log) and the 1,000 longest due by `message_due`, and moves those of the keys
 /// that are behind the key's first blocker, found by the index `message_blocker`, or of a full key. It
 /// goes to the rows by their places (`ctid`): what somebody changes meanwhile is left alone.
+///
+/// Rows of a log whose keys are parked are left to `PARK`, but for those that were committed late.
 ///
 /// So few at a time, since a partition has one fetch under way: while rows are moved nobody fetches of
 /// it, and what is in memory must last. Its commit does not wait for the disk: what a crash of the server undoes is pending again, and in
 /// the way again.
 const SET_ASIDE: &str = "
 with {fence}, named as materialized (
-  select n.partition, n.key, n.is_full, (
+  select n.partition, n.key, n.is_full, least((
       select b.seq from {message} as b
       where b.partition = n.partition and b.key = n.key and {blocks}
       order by b.seq
       limit 1
-    ) as blocker
+    ), {log_parked}) as blocker
   from unnest($4::smallint[], $5::text[], $6::boolean[]) as n (partition, key, is_full)
 ), due as materialized (
   select d.tid
   from fence as f
+  {log_cursor}
   cross join lateral (
     (
       select m.ctid as tid, m.seq, m.key
@@ -32,7 +35,7 @@ with {fence}, named as materialized (
         and m.seq not in (select unnest($7::bigint[]))
       order by m.seq
       limit 1024
-    )
+    ){log_pending}
     union all
     (
       select m.ctid, m.seq, m.key
@@ -47,7 +50,7 @@ with {fence}, named as materialized (
   where n.is_full or d.seq > n.blocker
 ), moved as (
   update {message} as m set state = 2, due_at = null
-  where m.ctid = any(array(select tid from due)) and m.state in (0, 1)
+  where m.ctid = any(array(select tid from due)) and m.state in (0, 1, 6)
   returning m.partition, m.key, m.seq
 )
 select partition, key, min(seq), count(*)
@@ -78,7 +81,7 @@ with {fence}, ready as materialized (
       limit 256
     ) as oldest
   ) as w
-  where w.clear
+  where w.clear{log_first}
 ), moved as (
   update {message} as m set state = 0
   from ready as r
@@ -117,6 +120,34 @@ with recursive walk (partition, key, state, steps, found) as (
 select partition, key, state = 2 as ready, steps >= 1000 or found >= 64 as cut
 from walk
 where state = 2 or steps >= 1000
+{log_sweep}";
+
+/// The first parked row of the key `n`, of a log.
+const PARKED: &str = "(
+      select parked.first
+      from {cursor} as k
+      cross join lateral unnest(k.parked_keys, k.parked_first) as parked (key, first)
+      where k.partition = n.partition and parked.key = n.key
+    )";
+
+/// That nothing of the key `k` is parked in front of the waiting row `w`, of a log.
+const FIRST: &str = "
+    and not exists (
+      select from {cursor} as c
+      cross join lateral unnest(c.parked_keys, c.parked_first) as parked (key, first)
+      where c.partition = k.partition and parked.key = k.key and parked.first < w.seq
+    )";
+
+/// The parked keys of a log with nothing in front of them that blocks.
+const SWEEP_PARKED: &str = "union all
+select s.partition, parked.key, true, false
+from unnest($1::smallint[]) as s (partition)
+join {cursor} as k on k.partition = s.partition
+cross join lateral unnest(k.parked_keys, k.parked_first) as parked (key, first)
+where not exists (
+  select from {message} as b
+  where b.partition = s.partition and b.key = parked.key and {blocks} and b.seq < parked.first
+)
 ";
 
 /// The statements that move rows between pending and waiting.
@@ -129,10 +160,32 @@ pub(crate) struct WaitingSql {
 
 impl WaitingSql {
     pub(super) fn new(names: &Names) -> Self {
+        let log = names.shelf.is_log();
+        let (cursor, pending) = if log {
+            let held = "
+        and m.seq not in (select unnest($7::bigint[]))
+        and not (m.seq > k.upto and exists (
+          select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
+          where parked.key = m.key and parked.first < m.seq
+        ))";
+            let columns = "m.ctid, m.seq, m.key";
+            (
+                log::cursor("f.partition"),
+                log::pending(columns, "f.partition", held, "order by m.seq limit 1024"),
+            )
+        } else {
+            (String::new(), String::new())
+        };
+        let set_aside = SET_ASIDE
+            .replace("{log_cursor}", &cursor)
+            .replace("{log_pending}", &pending)
+            .replace("{log_parked}", if log { PARKED } else { "null" });
+        let release = RELEASE.replace("{log_first}", if log { FIRST } else { "" });
+        let sweep = SWEEP.replace("{log_sweep}", if log { SWEEP_PARKED } else { "" });
         Self {
-            set_aside: Statement::new(names, SET_ASIDE),
-            release: Statement::new(names, RELEASE),
-            sweep: Statement::new(names, SWEEP),
+            set_aside: Statement::new(names, &set_aside),
+            release: Statement::new(names, &release),
+            sweep: Statement::new(names, &sweep),
         }
     }
 }

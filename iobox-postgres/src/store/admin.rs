@@ -104,7 +104,7 @@ impl Admin for PostgresStore {
             other => other,
         };
         let query = self.selection(bounded, states, |sql| &sql.replay, dry_run);
-        let row = self.one(query).await?;
+        let row = self.change(query).await?;
         self.signal.wake();
         Ok(Replayed {
             until,
@@ -136,7 +136,7 @@ impl Admin for PostgresStore {
     ) -> Result<Discarded> {
         self.known(queue)?;
         let query = self.selection(selection, &DISCARDABLE, |sql| &sql.discard, dry_run);
-        let row = self.one(query).await?;
+        let row = self.change(query).await?;
         self.signal.wake();
         Ok(Discarded {
             count: number(&row, 0)?,
@@ -158,7 +158,18 @@ impl Admin for PostgresStore {
         if *queue == Queue::Outbox {
             run(self.sql.admin.purge_ids.query()).await?;
         }
-        Ok(run(self.sql.admin.purge.query()).await?.rows_affected())
+        let apart = run(self.sql.admin.purge.query()).await?.rows_affected();
+        let left = u64::from(limit).saturating_sub(apart);
+        if left == 0 || !self.shelf.is_log() {
+            return Ok(apart);
+        }
+        let query = self.sql.cursor.purge.query().bind(micros(retention));
+        let row = query
+            .bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|source| from_sqlx("purging", source))?;
+        Ok(apart + number(&row, 0)?)
     }
 }
 
@@ -167,6 +178,28 @@ impl PostgresStore {
     async fn time(&self) -> Result<SystemTime> {
         let row = self.one(self.sql.admin.now.query()).await?;
         Ok(SystemTime::UNIX_EPOCH + duration(get(&row, 0)?))
+    }
+
+    /// Runs a change by a person. Of a log the cursors stand still meanwhile, so that no message is
+    /// settled between the look at it and its change.
+    async fn change(&self, query: Query<'static, Postgres, PgArguments>) -> Result<PgRow> {
+        if !self.shelf.is_log() {
+            return self.one(query).await;
+        }
+        // In a task of its own, which nobody can cancel: a `begin` that is dropped half way leaves its
+        // transaction to the next one who gets the connection.
+        let (pool, lock) = (self.admin_pool.clone(), self.sql.admin.lock.query());
+        let running = tokio::spawn(async move {
+            let mut transaction = pool.begin().await?;
+            lock.execute(&mut *transaction).await?;
+            let row = query.fetch_one(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(row)
+        });
+        running
+            .await
+            .map_err(|source| Error::internal("administration panicked").with_source(source))?
+            .map_err(|source| from_sqlx("administration", source))
     }
 
     async fn all(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {

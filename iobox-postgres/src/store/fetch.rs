@@ -57,6 +57,7 @@ impl PostgresStore {
                 FetchedRow::Pending(pending) => fetched.pending.push(pending),
                 FetchedRow::InTheWay(partition, key) => in_the_way.push((partition, key)),
                 FetchedRow::More(partition) => fetched.more.push(partition),
+                FetchedRow::Snapshot(snapshot) => self.hints.note(parts, &snapshot),
             }
         }
         if !in_the_way.is_empty() {

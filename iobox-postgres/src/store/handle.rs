@@ -14,7 +14,7 @@ use iobox_core::{
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{inbox::Routing, lease::ShortestLease, waiting::Sweeps};
+use super::{hint::Hints, inbox::Routing, lease::ShortestLease, waiting::Sweeps};
 use crate::{
     Config,
     error::from_sqlx,
@@ -49,6 +49,7 @@ pub struct PostgresStore {
     pub(super) renewals: Arc<Mutex<Option<PgConnection>>>,
     pub(super) info: Arc<OnceCell<StoreInfo>>,
     pub(super) sweeps: Arc<Sweeps>,
+    pub(super) hints: Arc<Hints>,
     /// The shortest lease that anything of this program has.
     pub(super) shortest_lease: Arc<ShortestLease>,
     pub(super) signal: Signal,
@@ -78,6 +79,7 @@ impl PostgresStore {
             renewals: Arc::default(),
             info: Arc::default(),
             sweeps: Arc::default(),
+            hints: Arc::default(),
             shortest_lease: Arc::new(ShortestLease::new(config.idle_in_transaction_timeout)),
             signal: Signal::new(),
             wake_up: config
@@ -155,6 +157,7 @@ impl PostgresStore {
         Self {
             sql: Arc::new(Sql::new(&names)),
             sweeps: Arc::default(),
+            hints: Arc::default(),
             wake_up: None,
             shelf: Arc::new(shelf),
             ..self.clone()

@@ -4,6 +4,7 @@ mod admin;
 mod enqueue;
 mod fetch;
 mod handle;
+mod hint;
 mod inbox;
 mod lease;
 mod move_in;

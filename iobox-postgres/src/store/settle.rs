@@ -48,11 +48,16 @@ impl PostgresStore {
 
     async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Settled>> {
         let columns = Columns::new(batch, &self.shelf);
-        let statement = if columns.all_done {
-            &self.sql.settle.done
-        } else {
-            &self.sql.settle.any
+        let statement = match (columns.all_done, self.shelf.is_log()) {
+            (true, true) => &self.sql.cursor.done,
+            (true, false) => &self.sql.settle.done,
+            (false, _) => &self.sql.settle.any,
         };
+        let hints: Vec<Option<String>> = columns
+            .homes
+            .iter()
+            .map(|&partition| self.hints.get(partition))
+            .collect();
         let query = statement
             .query()
             .bind(self.shelf.queue.clone())
@@ -62,7 +67,9 @@ impl PostgresStore {
             .bind(columns.seqs)
             .bind(columns.revisions)
             .bind(columns.attempts);
-        let query = if columns.all_done {
+        let query = if columns.all_done && self.shelf.is_log() {
+            query.bind(columns.flags).bind(hints.clone())
+        } else if columns.all_done {
             query.bind(columns.flags)
         } else {
             query
@@ -78,6 +85,14 @@ impl PostgresStore {
             .map_err(|source| from_sqlx("settling", source))?;
         let held: HashSet<i16> = get::<Vec<i16>>(&row, 0)?.into_iter().collect();
         let applied: HashSet<i64> = get::<Vec<i64>>(&row, 1)?.into_iter().collect();
+        if columns.all_done && self.shelf.is_log() {
+            let adopted: Vec<i16> = get(&row, 2)?;
+            for (&partition, hint) in columns.homes.iter().zip(&hints) {
+                if adopted.contains(&self.shelf.number(partition)) {
+                    self.hints.reached(partition, hint.as_deref());
+                }
+            }
+        }
 
         let mut results = Vec::with_capacity(batch.len());
         let mut open = Vec::new();
@@ -169,6 +184,7 @@ fn is_result_of(change: &Change, state: Option<State>, suspect: bool) -> bool {
 #[derive(Default)]
 struct Columns {
     all_done: bool,
+    homes: Vec<Partition>,
     fence: Vec<i16>,
     epochs: Vec<i64>,
     partitions: Vec<i16>,
@@ -193,6 +209,7 @@ impl Columns {
         let mut fences = HashSet::new();
         for settlement in batch {
             if fences.insert((settlement.partition, settlement.epoch)) {
+                columns.homes.push(settlement.partition);
                 columns.fence.push(shelf.number(settlement.partition));
                 columns.epochs.push(settlement.epoch.0);
             }

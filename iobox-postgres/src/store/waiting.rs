@@ -12,6 +12,8 @@ use iobox_core::{
     store::{Aside, FetchPartition, FetchRequest, Seq},
 };
 
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use crate::{
     error::from_sqlx,
@@ -63,30 +65,31 @@ impl PostgresStore {
                 held.extend(part.held.iter().map(|seq| seq.0));
             }
         }
-        self.sql
-            .waiting
-            .set_aside
-            .query()
-            .bind(self.known(&request.queue)?.to_owned())
-            .bind(fence)
-            .bind(epochs)
-            .bind(homes)
-            .bind(keys)
-            .bind(full)
-            .bind(held)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| from_sqlx("setting messages aside", source))?
-            .iter()
-            .map(|row| {
-                Ok(Aside {
-                    partition: row::partition(get(row, 0)?)?,
-                    key: OrderingKey::stored(get::<String>(row, 1)?),
-                    first: Seq(get(row, 2)?),
-                    count: usize::try_from(get::<i64>(row, 3)?).unwrap_or(usize::MAX),
-                })
-            })
-            .collect()
+        let queue = self.known(&request.queue)?.to_owned();
+        let mut statements = vec![&self.sql.waiting.set_aside];
+        if self.shelf.is_log() {
+            // Crowds first: what is parked need not be moved.
+            statements.insert(0, &self.sql.crowd.park);
+        }
+        let mut aside: Vec<Aside> = Vec::new();
+        for statement in statements {
+            let rows = statement
+                .query()
+                .bind(queue.clone())
+                .bind(fence.clone())
+                .bind(epochs.clone())
+                .bind(homes.clone())
+                .bind(keys.clone())
+                .bind(full.clone())
+                .bind(held.clone())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|source| from_sqlx("setting messages aside", source))?;
+            for row in &rows {
+                add(&mut aside, one(row)?);
+            }
+        }
+        Ok(aside)
     }
 
     pub(super) async fn release_waiting(
@@ -113,24 +116,32 @@ impl PostgresStore {
             .map(|part| (self.number(part), part.epoch.0))
             .unzip();
         let (numbers, keys): (Vec<i16>, Vec<String>) = keys.into_iter().unzip();
-        self.sql
-            .waiting
-            .release
-            .query()
-            .bind(self.known(&request.queue)?.to_owned())
-            .bind(fence)
-            .bind(epochs)
-            .bind(numbers)
-            .bind(keys)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| from_sqlx("releasing waiting messages", source))?
-            .iter()
-            .map(|row| {
+        let queue = self.known(&request.queue)?.to_owned();
+        let mut statements = vec![&self.sql.waiting.release];
+        if self.shelf.is_log() {
+            statements.push(&self.sql.crowd.unpark);
+        }
+        let mut released = Vec::new();
+        for statement in statements {
+            let rows = statement
+                .query()
+                .bind(queue.clone())
+                .bind(fence.clone())
+                .bind(epochs.clone())
+                .bind(numbers.clone())
+                .bind(keys.clone())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|source| from_sqlx("releasing waiting messages", source))?;
+            for row in &rows {
                 let key = OrderingKey::stored(get::<String>(row, 1)?);
-                Ok((row::partition(get(row, 0)?)?, key))
-            })
-            .collect()
+                let one = (row::partition(get(row, 0)?)?, key);
+                if !released.contains(&one) {
+                    released.push(one);
+                }
+            }
+        }
+        Ok(released)
     }
 
     /// Adds the keys that have waiting rows and nothing in front of them.
@@ -169,5 +180,28 @@ impl PostgresStore {
             self.sweeps.end(partition, end);
         }
         Ok(())
+    }
+}
+
+fn one(row: &PgRow) -> Result<Aside> {
+    Ok(Aside {
+        partition: row::partition(get(row, 0)?)?,
+        key: OrderingKey::stored(get::<String>(row, 1)?),
+        first: Seq(get(row, 2)?),
+        count: usize::try_from(get::<i64>(row, 3)?).unwrap_or(usize::MAX),
+    })
+}
+
+/// Adds rows of a key to those that are known of it.
+fn add(aside: &mut Vec<Aside>, more: Aside) {
+    let known = aside
+        .iter_mut()
+        .find(|one| one.partition == more.partition && one.key == more.key);
+    match known {
+        Some(known) => {
+            known.first = known.first.min(more.first);
+            known.count += more.count;
+        }
+        None => aside.push(more),
     }
 }
