@@ -8,7 +8,7 @@ use std::{
 
 use iobox_core::{
     partition::Partition,
-    store::{Epoch, Grant, InstanceId, Seq, State},
+    store::{Epoch, Grant, InstanceId, Revision, Seq, State},
 };
 use tokio::time::Instant;
 
@@ -82,6 +82,8 @@ pub(crate) enum Event {
         partition: Partition,
         epoch: Epoch,
         seq: Seq,
+        /// That the row had, or would have had.
+        revision: Revision,
         kind: Kind,
         result: Result,
         id: Option<Id>,

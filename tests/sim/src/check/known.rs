@@ -8,7 +8,7 @@ use std::{
 use iobox_core::{
     dispatch::DeadLetterPolicy,
     partition::{Partition, Partitions},
-    store::{Epoch, InstanceId},
+    store::{Epoch, InstanceId, Revision},
 };
 
 use crate::{
@@ -131,6 +131,8 @@ pub(crate) struct Known {
     pub(crate) skipped: bool,
     pub(crate) replayed: bool,
     pub(crate) discarded: bool,
+    /// The revision of the last verdict that was applied.
+    pub(crate) settled: Option<Revision>,
     /// Settled as done, and not put back since.
     pub(crate) done: bool,
     /// Dead, in a way that halts its key.

@@ -170,6 +170,7 @@ impl Checker {
             partition,
             epoch,
             seq,
+            revision,
             kind,
             result,
             id,
@@ -208,7 +209,11 @@ impl Checker {
         }
         let Some(id) = id else { return Ok(()) };
         if !matches!(kind, Kind::Mark { .. } | Kind::Clear) {
-            self.unsettled.remove(&(*process, id.clone()));
+            // A call that takes effect once more, late, says nothing of what was sent since.
+            let before = self.message(id).settled.replace(*revision);
+            if before != Some(*revision) {
+                self.unsettled.remove(&(*process, id.clone()));
+            }
         }
         let taken = self.takeovers.contains(partition);
         let unbegun = self.unbegun;

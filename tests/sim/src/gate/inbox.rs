@@ -201,6 +201,7 @@ impl GatedStore {
             partition: success.partition,
             epoch: success.epoch,
             seq: success.seq,
+            revision: success.revision,
             kind: kind_of(&success.change),
             result: result_of(settled),
             id,

@@ -77,6 +77,7 @@ impl GatedStore {
                 partition: settlement.partition,
                 epoch: settlement.epoch,
                 seq: settlement.seq,
+                revision: settlement.revision,
                 kind: kind_of(&settlement.change),
                 result: result_of(*result),
                 id: self.id_of(settlement.seq).await,
