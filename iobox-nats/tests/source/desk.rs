@@ -102,7 +102,8 @@ impl Desk {
     /// drops what is acked.
     ///
     /// Servers before 2.10 that were restarted may bring back entries of an interest stream that were
-    /// acked just before, and keep them although no consumer wants them.
+    /// acked just before, and keep them although no consumer wants them; they keep some as well when
+    /// consumers take turns while they are acked.
     pub(crate) async fn is_done(&self, server: &Nats) {
         let info = self.place.info().await;
         until("everything is acked", async || {

@@ -96,9 +96,7 @@ async fn a_line_that_is_cut_again_and_again() {
         }
         books.wait_for(10_000).await;
         books.check(10_000);
-        if retention != RetentionPolicy::Limits {
-            desk.holds(0).await;
-        }
+        desk.is_done(&server).await;
         until("one consumer is left", async || {
             desk.consumers().await.len() == 1
         })
