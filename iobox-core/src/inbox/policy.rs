@@ -7,9 +7,6 @@ use crate::{
     dispatch::{DeadLetterPolicy, RetryPolicy, Settings},
 };
 
-/// How many messages a fetch brings for each that may run at once.
-const BATCHES: usize = 16;
-
 /// How a handler is run. Every setting has a default; the inbox's `build` checks all of them.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
@@ -77,9 +74,9 @@ impl HandlerPolicy {
     /// The settings of the machine that drives the handler.
     pub(super) fn apply(&self, settings: &mut Settings) {
         settings.max_in_flight = self.concurrency;
-        // Enough for the next messages to be there when these end, and for a fetch, which costs about
-        // the same for one message as for twenty, to bring many.
-        settings.batch = (BATCHES * self.concurrency).clamp(64, 1_000);
+        // Enough for the next messages to be there when these end; what is executed and not settled, and
+        // so runs again after a kill, is bounded by it too.
+        settings.batch = (2 * self.concurrency).clamp(16, 1_000);
         settings.execute_timeout = self.timeout;
         settings.spans_renewals = true;
         settings.retry = self.retry;
