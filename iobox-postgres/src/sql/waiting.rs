@@ -29,7 +29,7 @@ with {fence}, named as materialized (
   {log_cursor}
   cross join lateral (
     (
-      select m.ctid as tid, m.seq, m.key
+      select m.ctid as tid, m.seq, m.key, false as logged
       from {message} as m
       where m.partition = f.partition and m.state = 0
         and m.seq not in (select unnest($7::bigint[]))
@@ -38,7 +38,7 @@ with {fence}, named as materialized (
     ){log_pending}
     union all
     (
-      select m.ctid, m.seq, m.key
+      select m.ctid, m.seq, m.key, false
       from {message} as m
       where m.partition = f.partition and m.state = 1 and m.due_at <= (select {clock}())
         and m.seq not in (select unnest($7::bigint[]))
@@ -47,7 +47,7 @@ with {fence}, named as materialized (
     )
   ) as d
   join named as n on n.partition = f.partition and n.key = d.key
-  where n.is_full or d.seq > n.blocker
+  where (n.is_full or d.seq > n.blocker){log_left}
 ), moved as (
   update {message} as m set state = 2, due_at = null
   where m.ctid = any(array(select tid from due)) and m.state in (0, 1, 6)
@@ -122,6 +122,14 @@ from walk
 where state = 2 or steps >= 1000
 {log_sweep}";
 
+/// That the row `d` is not left to `PARK`, of a log. Asked of what was found, so that a crowd ends the
+/// look like any other rows.
+const LEFT: &str = "
+    and not (d.logged and d.seq > k.upto and exists (
+      select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
+      where parked.key = d.key and parked.first < d.seq
+    ))";
+
 /// The first parked row of the key `n`, of a log.
 const PARKED: &str = "(
       select parked.first
@@ -163,12 +171,8 @@ impl WaitingSql {
         let log = names.shelf.is_log();
         let (cursor, pending) = if log {
             let held = "
-        and m.seq not in (select unnest($7::bigint[]))
-        and not (m.seq > k.upto and exists (
-          select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
-          where parked.key = m.key and parked.first < m.seq
-        ))";
-            let columns = "m.ctid, m.seq, m.key";
+        and m.seq not in (select unnest($7::bigint[]))";
+            let columns = "m.ctid, m.seq, m.key, true";
             (
                 log::cursor("f.partition"),
                 log::pending(columns, "f.partition", held, "order by m.seq limit 1024"),
@@ -179,7 +183,8 @@ impl WaitingSql {
         let set_aside = SET_ASIDE
             .replace("{log_cursor}", &cursor)
             .replace("{log_pending}", &pending)
-            .replace("{log_parked}", if log { PARKED } else { "null" });
+            .replace("{log_parked}", if log { PARKED } else { "null" })
+            .replace("{log_left}", if log { LEFT } else { "" });
         let release = RELEASE.replace("{log_first}", if log { FIRST } else { "" });
         let sweep = SWEEP.replace("{log_sweep}", if log { SWEEP_PARKED } else { "" });
         Self {
