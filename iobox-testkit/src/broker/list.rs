@@ -5,16 +5,9 @@ use std::sync::LazyLock;
 use super::Harness;
 use crate::{
     certify::Check,
-    sheet::{Note, Sheet, Suite},
-    suite::{Case, read, run},
+    sheet::{Sheet, Suite},
+    suite::{Case, files, noted, read_all},
 };
-
-/// The files of cases.
-macro_rules! files {
-    ($($noun:ident)*) => {
-        &[$((stringify!($noun), include_str!(concat!(stringify!($noun), ".rs")))),*]
-    };
-}
 
 const FILES: &[(&str, &str)] =
     files!(publish payload refuse headers text duplicate order concurrent cancel outage probe);
@@ -22,12 +15,7 @@ const FILES: &[(&str, &str)] =
 /// Every case with its guarantee, in the order of the files.
 #[must_use]
 pub fn cases() -> &'static [Case] {
-    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-        FILES
-            .iter()
-            .flat_map(|(noun, text)| read(noun, text))
-            .collect()
-    });
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| read_all(FILES));
     &CASES
 }
 
@@ -57,13 +45,8 @@ pub(crate) fn checks<H: Harness>() -> Vec<Check> {
 /// Runs a case as a test, and notes how it ended.
 #[doc(hidden)]
 pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
-    let _note = Note::begin(noun, name, || {
-        H::adapter()?;
-        let mut sheet = sheet::<H>();
-        run(async { sheet.server = H::server().await });
-        Some(sheet)
-    });
-    run(case);
+    let sheet = || H::adapter().map(|_| sheet::<H>());
+    noted(noun, name, sheet, H::server(), case);
 }
 
 #[cfg(test)]

@@ -127,4 +127,6 @@ pub use harness::{Harness, Misfit, OpenTransaction};
 #[doc(hidden)]
 pub use run::test;
 pub use run::{Case, cases, run};
-pub(crate) use run::{STUCK_AFTER, capabilities, checks, noted, read, run_within, sheet};
+pub(crate) use run::{
+    STUCK_AFTER, capabilities, checks, files, noted, read_all, run_within, sheet,
+};

@@ -24,12 +24,13 @@ pub struct Case {
     pub guarantee: &'static str,
 }
 
-/// The files of cases.
+/// The files of cases, beside the file that names them.
 macro_rules! files {
     ($($noun:ident)*) => {
         &[$((stringify!($noun), include_str!(concat!(stringify!($noun), ".rs")))),*]
     };
 }
+pub(crate) use files;
 
 const FILES: &[(&str, &str)] = files!(open lease share handover fence fetch order blocked waiting late settle retry halt suspect dead replay discard purge enqueue hostile duplicate cancel polled race corrupt list stats wake program);
 
@@ -78,20 +79,21 @@ pub(crate) fn checks<H: Harness>() -> Vec<Check> {
 /// Runs a case as a test, and notes how it ended.
 #[doc(hidden)]
 pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
-    noted::<H>(noun, name, sheet::<H>, case);
+    let sheet = || H::adapter().map(|_| sheet::<H>());
+    noted(noun, name, sheet, H::server(), case);
 }
 
-/// Runs a case and notes how it ended in the sheet that `of` makes, if the adapter has a name.
-pub(crate) fn noted<H: Harness>(
+/// Runs a case and notes how it ended in `sheet`, of an adapter that has a name.
+pub(crate) fn noted(
     noun: &'static str,
     name: &'static str,
-    of: fn() -> Sheet,
+    sheet: impl FnOnce() -> Option<Sheet>,
+    server: impl Future<Output = Option<String>>,
     case: impl Future<Output = ()>,
 ) {
     let _note = Note::begin(noun, name, || {
-        H::adapter()?;
-        let mut sheet = of();
-        run(async { sheet.server = H::server().await });
+        let mut sheet = sheet()?;
+        run(async { sheet.server = server.await });
         Some(sheet)
     });
     run(case);
@@ -100,17 +102,18 @@ pub(crate) fn noted<H: Harness>(
 /// Every case with its guarantee, in the order of the files.
 #[must_use]
 pub fn cases() -> &'static [Case] {
-    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-        FILES
-            .iter()
-            .flat_map(|(noun, text)| read(noun, text))
-            .collect()
-    });
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| read_all(FILES));
     &CASES
 }
 
+/// Reads the cases of files, in their order.
+pub(crate) fn read_all(files: &[(&'static str, &str)]) -> Vec<Case> {
+    let of_file = |(noun, text): &(&'static str, &str)| read(noun, text);
+    files.iter().flat_map(of_file).collect()
+}
+
 /// Reads the cases of one file: each public generic function, with its doc sentence.
-pub(crate) fn read(noun: &'static str, text: &str) -> Vec<Case> {
+fn read(noun: &'static str, text: &str) -> Vec<Case> {
     let mut found = Vec::new();
     let mut doc = String::new();
     for line in text.lines() {

@@ -7,15 +7,8 @@ use iobox_core::store::{Ingest, Transact};
 use crate::{
     certify::Check,
     sheet::{Sheet, Suite},
-    suite::{Case, Harness, capabilities, read},
+    suite::{Case, Harness, capabilities, files, noted, read_all},
 };
-
-/// The files of cases.
-macro_rules! files {
-    ($($noun:ident)*) => {
-        &[$((stringify!($noun), include_str!(concat!(stringify!($noun), ".rs")))),*]
-    };
-}
 
 const FILES: &[(&str, &str)] = files!(
     receive hostile subscribe transact handle ingest source takeover observe rehearse polled
@@ -24,12 +17,7 @@ const FILES: &[(&str, &str)] = files!(
 /// Every case with its guarantee, in the order of the files.
 #[must_use]
 pub fn cases() -> &'static [Case] {
-    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-        FILES
-            .iter()
-            .flat_map(|(noun, text)| read(noun, text))
-            .collect()
-    });
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| read_all(FILES));
     &CASES
 }
 
@@ -50,7 +38,8 @@ pub(crate) fn checks<H: Harness<Store: Transact + Ingest>>() -> Vec<Check> {
 /// Runs a case as a test, and notes how it ended.
 #[doc(hidden)]
 pub fn test<H: Harness>(noun: &'static str, name: &'static str, case: impl Future<Output = ()>) {
-    crate::suite::noted::<H>(noun, name, sheet::<H>, case);
+    let sheet = || H::adapter().map(|_| sheet::<H>());
+    noted(noun, name, sheet, H::server(), case);
 }
 
 #[cfg(test)]
