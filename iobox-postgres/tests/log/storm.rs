@@ -16,6 +16,7 @@ use iobox_core::{
 };
 use iobox_postgres::PostgresStore;
 use sqlx::AssertSqlSafe;
+use tokio::sync::Semaphore;
 
 use crate::{
     id_of, ids, release,
@@ -25,6 +26,9 @@ use crate::{
 /// How many write in the storm, each a key of its own, and which of them comes in crowds.
 const WRITERS: u32 = 12;
 const CROWDED: u32 = 11;
+
+/// How many of them may have a prepared transaction at a time: a server has room for few.
+static PREPARED: Semaphore = Semaphore::const_new(4);
 
 /// What the writers of the storm have committed, by key in the order of their commits.
 #[derive(Default)]
@@ -79,6 +83,7 @@ async fn write(
         }
         // Before the commit, which nobody else may overtake: a key has one writer.
         if rng.u8(..) < 20 {
+            let _room = PREPARED.acquire().await.unwrap();
             let name = format!("storm-{key}-{number}-{:p}", Arc::as_ptr(&committed));
             run(&mut connection, format!("prepare transaction '{name}'")).await;
             tokio::time::sleep(Duration::from_millis(rng.u64(1..50))).await;

@@ -21,7 +21,7 @@ pub(crate) fn url() -> String {
     std::env::var("IOBOX_TEST_POSTGRES_URL").unwrap_or_else(|_| {
         panic!(
             "IOBOX_TEST_POSTGRES_URL is not set: name a PostgreSQL 15 or later whose user may \
-             create schemas and whose max_prepared_transactions is at least 1, for example \
+             create schemas and whose max_prepared_transactions is at least 8, for example \
              postgres://app@127.0.0.1:5432/test"
         )
     })

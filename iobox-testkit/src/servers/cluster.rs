@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("unix_socket_directories", ""),
     ("jit", "off"),
     ("max_connections", "300"),
-    ("max_prepared_transactions", "4"),
+    ("max_prepared_transactions", "16"),
     // Files in the data folder, so that a killed server leaves nothing in /dev/shm.
     ("dynamic_shared_memory_type", "mmap"),
     // Where tests kill the server, a commit that was confirmed must be there afterwards.

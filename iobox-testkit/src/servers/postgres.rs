@@ -54,7 +54,7 @@ static KIND: Kind = Kind {
             "-c",
             "max_connections=300",
             "-c",
-            "max_prepared_transactions=4",
+            "max_prepared_transactions=16",
         ],
         // The first server, which sets the database up, says so on stdout; the one that stays
         // says so on stderr.
