@@ -23,6 +23,9 @@ const CLOGGED: usize = 512;
 /// The least share of a fetch that a partition with many rows gets, while the others wait for the
 /// next: a store passes over all that is held of each partition that it looks into.
 const SHARE_MIN: usize = 125;
+/// How many executions for each key tell how the keys of a partition go; of fewer, one that happened to
+/// have none would count as slow. As many times the capacity tell of a partition that none were of.
+const SAMPLE: usize = 4;
 /// The most full keys that a request names.
 const FULL_MAX: usize = 256;
 /// The most keys that a request asks to release.
@@ -102,6 +105,11 @@ impl Machine {
         }
         let share = limit.div_ceil(served.len().max(1)).max(1);
         let mut partitions = Vec::with_capacity(due.len());
+        let ask = Ask {
+            call,
+            now,
+            ended: self.ended,
+        };
         for partition in due {
             if let Some(work) = self.works.get_mut(&partition) {
                 let part_limit = if work.more && !clears {
@@ -109,7 +117,7 @@ impl Machine {
                 } else {
                     probe.max(1)
                 };
-                partitions.push(Ask { call, now }.of(partition, work, part_limit, &self.settings));
+                partitions.push(ask.of(partition, work, part_limit, &self.settings));
             }
         }
         self.fetches.insert(call, (limit, bytes));
@@ -329,6 +337,8 @@ fn can_fetch(work: &Work) -> bool {
 struct Ask {
     call: CallId,
     now: Time,
+    /// How many executions have ended.
+    ended: usize,
 }
 
 impl Ask {
@@ -340,9 +350,18 @@ impl Ask {
         limit: usize,
         settings: &Settings,
     ) -> FetchPartition {
+        let all = self.ended.wrapping_sub(work.paced_at);
+        let own: usize = work.keys.values().map(|state| state.ended).sum();
+        let enough = own >= work.keys.len() * SAMPLE || all >= settings.capacity() * SAMPLE;
+        let sample = enough.then_some(all);
+        if sample.is_some() {
+            work.paced_at = self.ended;
+        }
         let mut full = BTreeSet::new();
         for (key, state) in &mut work.keys {
-            state.pace(settings.capacity());
+            if let Some(all) = sample {
+                state.pace(all, settings.capacity());
+            }
             state.passed_over = state.is_full() && full.len() < FULL_MAX;
             if state.passed_over {
                 full.insert(key.clone());

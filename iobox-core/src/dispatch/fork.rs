@@ -41,6 +41,7 @@ impl Machine {
             &self.solo,
             self.solo_at,
             self.solo_last,
+            self.ended,
             self.batches,
             self.answered,
         );

@@ -12,7 +12,7 @@ const SHARE_FIRST: usize = 64;
 #[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Key {
     pub(super) rows: BTreeSet<Seq>,
-    /// Executions that ended since its partition was last fetched.
+    /// Executions that ended since the share was last adapted.
     pub(super) ended: usize,
     pub(super) share: usize,
     /// Whether the last fetch passed over rows of it, since it had its share.
@@ -29,10 +29,13 @@ impl Key {
         }
     }
 
-    /// Adapts the share to how fast the key goes: a key that is slow keeps little of the buffer.
-    pub(super) fn pace(&mut self, capacity: usize) {
+    /// Adapts the share to how fast the key goes, when `all` executions ended since: a key that is slow
+    /// keeps little of the buffer, and one that has a part of the pace may have twice that part of it,
+    /// so that keys that go alike are not full while there is room.
+    pub(super) fn pace(&mut self, all: usize, capacity: usize) {
         let floor = 16.min((capacity / 8).max(1));
-        self.share = (self.ended * 2)
+        let part = self.ended.saturating_mul(capacity) / all.max(1);
+        self.share = (self.ended.max(part) * 2)
             .clamp(floor, (capacity / 8).max(floor))
             .max(self.share / 2);
         self.ended = 0;

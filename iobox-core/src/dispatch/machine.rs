@@ -49,6 +49,8 @@ pub struct Machine {
     pub(super) solo_last: (Partition, Seq),
     /// Rows that were unavailable and wait for a moment, by the time they are ready.
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
+    /// How many executions have ended.
+    pub(super) ended: usize,
     /// How many batches were sent.
     pub(super) batches: u64,
     /// The last batch of which the other side answered something.
@@ -93,6 +95,7 @@ impl Machine {
             solo_at: now,
             solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
+            ended: 0,
             batches: 0,
             answered: 0,
             drain: None,

@@ -252,6 +252,7 @@ impl Machine {
             }
             Verdict::Dead { reason, halts } => Some(Event::Dead(failure(reason, *halts))),
         });
+        self.ended = self.ended.wrapping_add(1);
         let Some(key) = key else { return };
         if let Some(state) = work.keys.get_mut(&key) {
             state.ended += 1;

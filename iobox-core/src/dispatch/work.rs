@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) next_poll: Time,
     /// When the next message that is known to be retrying is due.
     pub(super) due: Option<Time>,
+    /// How many executions had ended when the shares of its keys were last adapted.
+    pub(super) paced_at: usize,
     pub(super) more: bool,
     /// Whether the last fetch set so many rows aside that others are likely to be in the way.
     pub(super) clogged: bool,
@@ -99,6 +101,7 @@ impl Work {
             fetch_failures: 0,
             next_poll: now,
             due: None,
+            paced_at: 0,
             more: false,
             clogged: false,
             next_sweep: now,

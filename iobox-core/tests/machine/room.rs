@@ -346,3 +346,31 @@ fn a_row_of_a_hot_key_is_set_aside_about_once() {
         assert!(sorted(&rig.ran));
     }
 }
+
+/// Keys that go alike are not full while there is room: none of their rows goes to waiting and back,
+/// also not behind a crowd that takes many calls to set aside.
+#[test]
+fn rows_of_keys_that_go_alike_are_not_set_aside() {
+    let followers = 9_000;
+    let mut store = Store::new(1);
+    for n in 0..=followers {
+        store.enqueue(0, &format!("dead{n}"), "dead", ms(0));
+    }
+    let total = 60 * 150;
+    for n in 0..total {
+        store.enqueue(0, &format!("m{n}"), &format!("k{}", n % 60), ms(0));
+    }
+    let mut settings = settings();
+    settings.batch = 1_000;
+    settings.max_in_flight = 1_000;
+    let mut rig = Rig::new(settings, store);
+    rig.script(|message| {
+        let dead = message.id().as_str() == "dead0";
+        Some(if dead { permanent() } else { ok() })
+    });
+    while rig.store.count(State::Done) < total && rig.now < ms(60_000) {
+        rig.run(ms(2));
+    }
+    assert_eq!(rig.store.count(State::Done), total);
+    assert_eq!(rig.store.aside, followers);
+}

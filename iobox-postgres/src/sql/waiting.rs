@@ -23,8 +23,8 @@ with {fence}, named as materialized (
       limit 1
     ), {log_parked}) as blocker
   from unnest($4::smallint[], $5::text[], $6::boolean[]) as n (partition, key, is_full)
-), due as materialized (
-  select d.tid
+), look as materialized (
+  select f.partition, d.tid, d.seq, d.key
   from fence as f
   {log_cursor}
   cross join lateral (
@@ -46,8 +46,12 @@ with {fence}, named as materialized (
       limit 1000
     )
   ) as d
-  join named as n on n.partition = f.partition and n.key = d.key
-  where (n.is_full or d.seq > n.blocker){log_left}
+  {log_left}
+), due as materialized (
+  select l.tid
+  from look as l
+  join named as n on n.partition = l.partition and n.key = l.key
+  where n.is_full or l.seq > n.blocker
 ), moved as (
   update {message} as m set state = 2, due_at = null
   where m.ctid = any(array(select tid from due)) and m.state in (0, 1, 6)
@@ -124,8 +128,7 @@ where state = 2 or steps >= 1000
 
 /// That the row `d` is not left to `PARK`, of a log. Asked of what was found, so that a crowd ends the
 /// look like any other rows.
-const LEFT: &str = "
-    and not (d.logged and d.seq > k.upto and exists (
+const LEFT: &str = "where not (d.logged and d.seq > k.upto and exists (
       select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
       where parked.key = d.key and parked.first < d.seq
     ))";
