@@ -101,8 +101,6 @@
     where replay is not null;
   create index "{{prefix}}inbox_id" on "{{schema}}"."{{prefix}}inbox" (id)
     with (fillfactor = 50);
-  create index "{{prefix}}inbox_message" on "{{schema}}"."{{prefix}}inbox" (message)
-    with (fillfactor = 50);
 
   -- Marks without a message, for those who have a consumer of their own.
   create table "{{schema}}"."{{prefix}}admitted" (

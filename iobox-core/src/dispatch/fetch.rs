@@ -71,7 +71,7 @@ impl Machine {
             .works
             .values()
             .all(|work| work.runnable.is_empty() && work.solos.is_empty());
-        (rows >= self.settings.batch.div_ceil(4) || (idle && rows > 0)) && bytes > 0
+        (rows >= self.settings.fetch.div_ceil(4) || (idle && rows > 0)) && bytes > 0
     }
 
     pub(super) fn fetch(&mut self, now: Time) -> Command {
@@ -82,9 +82,9 @@ impl Machine {
             (0, 0)
         } else {
             let (room, bytes) = self.room();
-            (room.min(self.settings.batch), bytes)
+            (room.min(self.settings.fetch), bytes)
         };
-        let probe = PROBE_LIMIT.min(if clears { self.settings.batch } else { limit });
+        let probe = PROBE_LIMIT.min(if clears { self.settings.fetch } else { limit });
         let mut due: Vec<Partition> = self
             .works
             .iter()
@@ -96,7 +96,7 @@ impl Machine {
         let start = start % due.len().max(1);
         due.rotate_left(start);
         let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
-        let most = limit.div_ceil(SHARE_MIN.min(self.settings.batch.div_ceil(8)));
+        let most = limit.div_ceil(SHARE_MIN.min(self.settings.fetch.div_ceil(8)));
         let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
         if !clears {
             due.retain(|partition| served.contains(partition) || !busy(partition));
@@ -202,7 +202,7 @@ impl Machine {
                 }
             }
         }
-        let many = CLOGGED.min(self.settings.batch.div_ceil(2));
+        let many = CLOGGED.min(self.settings.fetch.div_ceil(2));
         for partition in asked {
             if let Some(work) = self.works.get_mut(&partition) {
                 work.clogged = counts.get(&partition).is_some_and(|count| *count >= many);

@@ -23,8 +23,10 @@ pub enum DeadLetterPolicy {
 pub struct Settings {
     /// The queue to work.
     pub queue: Queue,
-    /// The most rows of a fetch, of a settle, and of one execution.
+    /// The most rows of a settle, and of one execution.
     pub batch: usize,
+    /// The most rows of a fetch.
+    pub fetch: usize,
     /// The most messages in flight.
     pub max_in_flight: usize,
     /// The most bytes of messages in memory; one message more may be there.
@@ -69,6 +71,7 @@ impl Settings {
         Self {
             queue,
             batch: 1_000,
+            fetch: 1_000,
             max_in_flight: 1_000,
             max_buffered_bytes: 32 * 1024 * 1024,
             ttl: Duration::from_secs(10),
@@ -92,7 +95,7 @@ impl Settings {
 
     /// The most rows in memory: in flight, waiting to be settled, and one fetch ahead.
     pub(super) const fn capacity(&self) -> usize {
-        self.max_in_flight + 2 * self.batch
+        self.max_in_flight + self.batch + self.fetch
     }
 
     /// How often the instance renews.

@@ -54,6 +54,7 @@ impl RelayBuilder {
     /// The most messages of one fetch, one settle and one publish. Default 1,000; 1 to 10,000.
     pub const fn batch(mut self, messages: usize) -> Self {
         self.settings.batch = messages;
+        self.settings.fetch = messages;
         self
     }
 

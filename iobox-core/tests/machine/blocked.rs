@@ -19,6 +19,7 @@ fn of_key(count: usize, policy: DeadLetterPolicy) -> Rig {
     let mut settings = settings();
     settings.policy = policy;
     settings.batch = 50;
+    settings.fetch = 50;
     let mut rig = Rig::new(settings, store);
     rig.step();
     rig
@@ -215,6 +216,7 @@ fn a_marked_follower_waits_behind_a_message_that_was_replayed_in_front_of_it() {
         .for_each(|slot| *slot = (Some(dead), 1));
     let mut settings = settings();
     settings.batch = 50;
+    settings.fetch = 50;
     let mut rig = Rig::new(settings, store);
     rig.hold.insert(Kind::Settle);
     rig.step();

@@ -20,6 +20,7 @@ fn rig_of(count: usize, in_flight: usize) -> Rig {
     }
     let mut settings = settings();
     settings.batch = 20;
+    settings.fetch = 20;
     settings.max_in_flight = in_flight;
     let mut rig = Rig::new(settings, store);
     rig.step();

@@ -88,6 +88,7 @@ impl Plan {
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::new(Queue::Outbox);
         settings.batch = self.batch;
+        settings.fetch = self.batch;
         settings.max_in_flight = self.in_flight;
         settings.ttl = ms(2_000);
         settings.execute_timeout = ms(500);

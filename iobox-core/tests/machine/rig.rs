@@ -40,6 +40,7 @@ pub(crate) const fn ms(millis: u64) -> Duration {
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new(Queue::Outbox);
     settings.batch = 4;
+    settings.fetch = 4;
     settings.max_in_flight = 3;
     settings.settles = 1;
     settings.ttl = ms(5_000);

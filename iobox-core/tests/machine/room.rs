@@ -125,6 +125,7 @@ proptest! {
         let size = store.rows.values().map(|row| row.message.size()).max().unwrap();
         let mut settings = settings();
         settings.batch = batch;
+        settings.fetch = batch;
         settings.max_in_flight = in_flight;
         settings.max_buffered_bytes = bytes;
         let mut rig = Rig::new(settings, store);
@@ -216,6 +217,7 @@ fn a_hot_key_does_not_hide_its_partition_and_keeps_its_own_pace() {
     }
     let mut settings = settings();
     settings.batch = 100;
+    settings.fetch = 100;
     settings.max_in_flight = 100;
     let mut rig = Rig::new(settings, store);
     rig.script(|_| Some(ok()));
@@ -261,6 +263,7 @@ fn a_late_row_that_is_set_aside_is_not_overtaken() {
     }
     let mut settings = settings();
     settings.batch = 50;
+    settings.fetch = 50;
     let mut rig = Rig::new(settings, store);
     rig.step();
     assert_eq!(
@@ -302,6 +305,7 @@ fn partitions_take_turns() {
     let mut settings = settings();
     settings.max_in_flight = 1;
     settings.batch = 40;
+    settings.fetch = 40;
     let mut rig = Rig::new(settings, store);
     rig.script(|_| Some(ok()));
     while rig.ran.len() < 120 {
@@ -324,6 +328,7 @@ fn a_row_of_a_hot_key_is_set_aside_about_once() {
         }
         let mut settings = settings();
         settings.batch = batch;
+        settings.fetch = batch;
         settings.max_in_flight = in_flight;
         let mut rig = Rig::new(settings, store);
         while rig.ran.len() < total && rig.now < ms(60_000) {
@@ -362,6 +367,7 @@ fn rows_of_keys_that_go_alike_are_not_set_aside() {
     }
     let mut settings = settings();
     settings.batch = 1_000;
+    settings.fetch = 1_000;
     settings.max_in_flight = 1_000;
     let mut rig = Rig::new(settings, store);
     rig.script(|message| {

@@ -79,7 +79,7 @@ impl Watch {
     /// A machine came to rest.
     pub(crate) fn rested(&self, node: usize, machine: &Machine) {
         let (rows, bytes) = machine.buffered();
-        let capacity = self.settings.max_in_flight + 2 * self.settings.batch;
+        let capacity = self.settings.max_in_flight + self.settings.batch + self.settings.fetch;
         assert!(
             rows <= capacity,
             "node {node} has {rows} rows, room for {capacity}"

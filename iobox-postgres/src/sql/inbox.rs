@@ -108,13 +108,14 @@ order by i.ord
 const UNROUTED: &str = "select count(*) from {received} where unrouted";
 
 /// Forgets messages that were received longer ago than `$1` microseconds and of which nobody has a row,
-/// at most `$2`. By the indexes `received_at` and `inbox_message`.
+/// at most `$2`. By the indexes `received_at` and `inbox_id`: an entry for `message` would be written at
+/// every change of a row, to be read here alone.
 const FORGET: &str = "
 with old as materialized (
   select r.seq from {received} as r
   where not r.unrouted
     and r.received_at < (select {clock}() - $1::bigint * interval '1 microsecond')
-    and not exists (select from {inbox} as i where i.message = r.seq)
+    and not exists (select from {inbox} as i where i.id = r.id and i.message = r.seq)
   order by r.received_at
   limit $2
   for update skip locked

@@ -105,12 +105,12 @@ on conflict do nothing
 /// What is stored of messages: `$1` the source, `$2` ids, `$3` handlers, `$4` the numbers of these. Returns
 /// the seq, the key, whether topic and payload are those of the handler's row, and whether the handler
 /// has a row of ours, and whether the message is kept as unrouted. By the unique indexes and
-/// `inbox_message`.
+/// `inbox_id`.
 const STORED: &str = "
 select r.seq, r.key, r.topic = t.event_type and r.payload = t.payload,
   exists (
     select from {inbox} as h
-    where h.message = r.seq and h.partition between i.number * 256 and i.number * 256 + 255
+    where h.id = r.id and h.message = r.seq and h.partition between i.number * 256 and i.number * 256 + 255
   ), r.unrouted
 from unnest($2::text[], $3::text[], $4::integer[]) with ordinality as i (id, handler, number, ord)
 join {received} as r on r.source = $1 and r.origin = uuid '00000000-0000-0000-0000-000000000000'

@@ -43,6 +43,7 @@ impl IdSource for Ids {
 fn settings(bug: Option<Bug>) -> Settings {
     let mut settings = Settings::new(Queue::Outbox);
     settings.batch = 16;
+    settings.fetch = 16;
     settings.max_in_flight = 3;
     settings.settles = 1;
     settings.ttl = TTL;
