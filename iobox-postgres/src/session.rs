@@ -300,6 +300,8 @@ impl Session {
                 Some(next) => {
                     self.held = Some((connection, opened));
                     self.hand_over(next).await;
+                    // It sends its first statement before this one goes on.
+                    tokio::task::yield_now().await;
                 }
                 None => self.sessions.put_back(connection, opened),
             },

@@ -10,7 +10,7 @@ use crate::relay::Stores;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many messages each of them moves in a round
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 20_000)]
     pub(crate) messages: usize,
     /// Over how many ordering keys they are spread
     #[arg(long, default_value_t = 1_000)]

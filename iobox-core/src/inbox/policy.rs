@@ -77,7 +77,7 @@ impl HandlerPolicy {
         // What is executed and not settled, and so runs again after a kill, is bounded by it.
         settings.batch = (2 * self.concurrency).clamp(16, 1_000);
         // A fetch costs as much as some handlers: it brings what many of them will run.
-        settings.fetch = (16 * self.concurrency).clamp(64, 1_000);
+        settings.fetch = (32 * self.concurrency).clamp(64, 1_000);
         settings.execute_timeout = self.timeout;
         settings.spans_renewals = true;
         settings.retry = self.retry;

@@ -71,18 +71,18 @@ impl MarkSql {
         Statement::new(names, &text)
     }
 
-    /// Marks in a session that is prepared for it, or fails. The text holds numbers, and the queue in
-    /// hexadecimal digits.
+    /// Marks in a session that is prepared for it, or fails. The text holds numbers and the name of the
+    /// queue, of which anything but the characters that names have is left out: it would be the name of
+    /// no queue.
     pub(crate) fn execute(shelf: &Shelf, success: &Settlement, duplicate: bool) -> String {
         let mut text = String::with_capacity(192);
-        text.push_str("execute iobox_mark (pg_catalog.convert_from(pg_catalog.decode('");
+        text.push_str("execute iobox_mark ('");
+        let named = |char: &char| char.is_ascii_alphanumeric() || "-_./".contains(*char);
+        text.extend(shelf.queue.chars().filter(named));
         // Writing to a String cannot fail.
-        for byte in shelf.queue.bytes() {
-            let _ = write!(text, "{byte:02x}");
-        }
         let _ = write!(
             text,
-            "', 'hex'), 'UTF8'), {}::smallint, {}, {}, {}, {}, {duplicate})",
+            "', {}::smallint, {}, {}, {}, {}, {duplicate})",
             shelf.number(success.partition),
             success.epoch.0,
             success.seq.0,
