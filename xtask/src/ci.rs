@@ -8,7 +8,7 @@ use crate::cargo::{cargo, check};
 use crate::{crash, deny, sim, test, tidy};
 
 /// How many schedules the simulator runs.
-const SEEDS: &str = "20000";
+const SEEDS: &str = "100000";
 /// The kills of the harness: at least 60 of workers, 30 of Postgres, 20 of NATS and 20 of Redis.
 const KILLS: [&str; 4] = ["--cycles", "120", "--seed", "1"];
 

@@ -1,6 +1,6 @@
 //! Leases: registering, renewing, acquiring, handing over, losing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
     Bug, Command, Event, Machine, Time,
@@ -121,7 +121,7 @@ impl Machine {
                 for grant in &granted {
                     // Under its old epoch it can no longer be given back.
                     self.leaving.retain(|old| old.partition != grant.partition);
-                    if self.drain.is_some() || self.member.away {
+                    if self.member.away {
                         self.leaving.push(*grant);
                         continue;
                     }
@@ -134,6 +134,10 @@ impl Machine {
                     self.works
                         .insert(grant.partition, Work::new(grant, cautious, now));
                     self.await_stragglers(grant.partition, now);
+                    if self.drain.is_some() {
+                        // Back at once, or when what runs of an earlier grant has ended.
+                        self.start_handover(grant.partition, now);
+                    }
                     self.poll_pause = self.settings.poll_min;
                     self.event(Event::Acquired {
                         partition: grant.partition,
@@ -159,22 +163,24 @@ impl Machine {
         }
     }
 
-    /// Starts to hand over what is beyond the share, highest partition first.
+    /// Starts to hand over what is beyond the share: what was granted first, of those the highest
+    /// partition. What the store does not know any more as held by this instance, since another one
+    /// has or had its id, is older than what it granted in its stead.
     fn hand_over(&mut self, share: usize, now: Time) {
         let staying = self
             .works
             .values()
             .filter(|work| work.handover.is_none())
             .count();
-        let surplus: Vec<Partition> = self
+        let mut surplus: Vec<(Time, Reverse<Partition>)> = self
             .works
             .iter()
-            .rev()
             .filter(|(_, work)| work.handover.is_none())
-            .map(|(partition, _)| *partition)
-            .take(staying.saturating_sub(share))
+            .map(|(partition, work)| (work.granted, Reverse(*partition)))
             .collect();
-        for partition in surplus {
+        surplus.sort_unstable();
+        surplus.truncate(staying.saturating_sub(share));
+        for (_, Reverse(partition)) in surplus {
             self.start_handover(partition, now);
         }
     }

@@ -43,6 +43,7 @@ pub(super) struct Fetching {
 #[cfg_attr(iobox_bugs, derive(Clone))]
 pub(super) struct Work {
     pub(super) epoch: Epoch,
+    pub(super) granted: Time,
     pub(super) rows: BTreeMap<Seq, Held>,
     pub(super) keys: BTreeMap<OrderingKey, Key>,
     /// Rows whose turn has come.
@@ -86,6 +87,7 @@ impl Work {
     pub(super) fn new(grant: &Grant, cautious: usize, now: Time) -> Self {
         Self {
             epoch: grant.epoch,
+            granted: now,
             rows: BTreeMap::new(),
             keys: BTreeMap::new(),
             runnable: BTreeSet::new(),

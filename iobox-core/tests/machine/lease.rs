@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use iobox_core::{
     dispatch::{Command, Event, Settings},
+    partition::Partition,
     store::{InstanceId, State},
 };
 use proptest::prelude::*;
@@ -257,6 +258,62 @@ fn a_partition_that_is_granted_again_while_it_is_given_back_is_given_back_after_
     assert_eq!(owned(&rig), [0, 1]);
     let free = rig.store.owners.values();
     assert_eq!(free.filter(|(owner, _)| owner.is_none()).count(), 2);
+}
+
+#[test]
+fn a_partition_that_is_granted_again_in_a_drain_is_given_back_when_what_runs_of_it_has_ended() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.insert(Kind::Acquire);
+    rig.step();
+    let late = rig.held_back(Kind::Acquire);
+    rig.reply(lost(&late));
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(1_000));
+    rig.store.enqueue(0, "a0", "a", rig.now);
+    rig.run(ms(1_000));
+    assert_eq!(rig.in_flight(), ["a0"]);
+    // The store gives it higher epochs, and says so in a reply that comes in the drain.
+    rig.effect(&late);
+    rig.hold.insert(Kind::Acquire);
+    rig.run(ms(1_000));
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(500));
+    let owner = |rig: &Rig| rig.store.owners[&Partition::new(0)].0;
+    assert_eq!(rig.in_flight(), ["a0"]);
+    assert!(
+        owner(&rig).is_some(),
+        "given back while a message of it runs"
+    );
+    rig.outcome("a0", ok());
+    rig.run(ms(1_000));
+    assert_eq!(owner(&rig), None);
+}
+
+/// Of two machines with one id, as two copies of a virtual machine may be, the one that slept does not
+/// know what it lost. It holds on to what the store grants it now.
+#[test]
+fn what_was_granted_last_is_not_the_surplus() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.run(ms(100));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    // The copy lost all of it to another instance, and kept the id alive.
+    let until = Duration::from_secs(100_000);
+    rig.store.members.insert(other(1), (ms(1), until));
+    for (owner, epoch) in rig.store.owners.values_mut() {
+        (*owner, *epoch) = (Some(other(1)), *epoch + 1);
+    }
+    // The other one gives back the two that are not its due.
+    for number in [2, 3] {
+        rig.store.owners.get_mut(&Partition::new(number)).unwrap().0 = None;
+    }
+    rig.run(ms(3_000));
+    assert_eq!(owned(&rig), [2, 3]);
+    for number in [2, 3] {
+        let (owner, epoch) = rig.store.owners[&Partition::new(number)];
+        assert!(owner.is_some() && epoch == 3, "it goes to and fro: {epoch}");
+    }
 }
 
 #[test]

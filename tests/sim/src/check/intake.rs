@@ -42,6 +42,8 @@ pub(super) struct Intake<'a> {
     /// When each message was stored last, by the store's clock.
     stored: BTreeMap<Id, Duration>,
     unrouted: Vec<Logged>,
+    /// Which handlers were given which messages so far.
+    given: BTreeSet<(u8, Id)>,
     /// How many are kept as unrouted, as the store says at the end.
     kept: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl<'a> Intake<'a> {
             subscribed: BTreeSet::new(),
             stored: BTreeMap::new(),
             unrouted: Vec::new(),
+            given: BTreeSet::new(),
             kept: None,
         }
     }
@@ -101,14 +104,20 @@ impl<'a> Intake<'a> {
                 self.unrouted.push(message);
                 continue;
             }
-            rows.extend(handlers.into_iter().map(|handler| Row {
-                handler,
-                id: message.id.clone(),
-                key: message.key.clone(),
-                again: false,
-            }));
+            self.give(&message, handlers, &mut rows);
         }
         rows
+    }
+
+    /// Each of the handlers must have a row of the message; one that was subscribed since it was stored
+    /// before has its first.
+    fn give(&mut self, message: &Logged, handlers: Vec<u8>, rows: &mut Vec<Row>) {
+        rows.extend(handlers.into_iter().map(|handler| Row {
+            handler,
+            id: message.id.clone(),
+            key: message.key.clone(),
+            again: !self.given.insert((handler, message.id.clone())),
+        }));
     }
 
     fn stored(&mut self, event: &Event, current: Option<Epoch>) -> Result<Vec<Row>, Violation> {
@@ -157,12 +166,7 @@ impl<'a> Intake<'a> {
             if handlers.is_empty() {
                 self.unrouted.push(entry.clone());
             }
-            rows.extend(handlers.into_iter().map(|handler| Row {
-                handler,
-                id: id.clone(),
-                key: entry.key.clone(),
-                again: before.is_some(),
-            }));
+            self.give(&entry, handlers, &mut rows);
         }
         Ok(rows)
     }
