@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use iobox_core::{
     dispatch::{Command, Event, Settings},
-    partition::Partition,
     store::{InstanceId, State},
 };
 use proptest::prelude::*;
@@ -16,7 +15,7 @@ use crate::{
 };
 
 /// A store with this many messages without a key, over four partitions.
-fn of(count: u16) -> Store {
+pub(crate) fn of(count: u16) -> Store {
     let mut store = Store::new(4);
     for n in 0..count {
         store.enqueue(u8::try_from(n % 4).unwrap(), &format!("m{n}"), "", ms(0));
@@ -24,11 +23,11 @@ fn of(count: u16) -> Store {
     store
 }
 
-fn other(number: u128) -> InstanceId {
+pub(crate) fn other(number: u128) -> InstanceId {
     InstanceId::new(Uuid::from_u128(1_000 + number))
 }
 
-fn owned(rig: &Rig) -> Vec<u8> {
+pub(crate) fn owned(rig: &Rig) -> Vec<u8> {
     rig.machine
         .partitions()
         .map(|(partition, _)| partition.number())
@@ -258,145 +257,6 @@ fn a_partition_that_is_granted_again_while_it_is_given_back_is_given_back_after_
     assert_eq!(owned(&rig), [0, 1]);
     let free = rig.store.owners.values();
     assert_eq!(free.filter(|(owner, _)| owner.is_none()).count(), 2);
-}
-
-#[test]
-fn a_partition_that_is_granted_again_in_a_drain_is_given_back_when_what_runs_of_it_has_ended() {
-    let mut rig = Rig::new(settings(), of(0));
-    rig.hold.insert(Kind::Acquire);
-    rig.step();
-    let late = rig.held_back(Kind::Acquire);
-    rig.reply(lost(&late));
-    rig.let_go(Kind::Acquire);
-    rig.run(ms(1_000));
-    rig.store.enqueue(0, "a0", "a", rig.now);
-    rig.run(ms(1_000));
-    assert_eq!(rig.in_flight(), ["a0"]);
-    // The store gives it higher epochs, and says so in a reply that comes in the drain.
-    rig.effect(&late);
-    rig.hold.insert(Kind::Acquire);
-    rig.run(ms(1_000));
-    let now = rig.time();
-    rig.machine.drain(now);
-    rig.let_go(Kind::Acquire);
-    rig.run(ms(500));
-    let owner = |rig: &Rig| rig.store.owners[&Partition::new(0)].0;
-    assert_eq!(rig.in_flight(), ["a0"]);
-    assert!(
-        owner(&rig).is_some(),
-        "given back while a message of it runs"
-    );
-    rig.outcome("a0", ok());
-    rig.run(ms(1_000));
-    assert_eq!(owner(&rig), None);
-}
-
-/// Of two machines with one id, as two copies of a virtual machine may be, the one that slept does not
-/// know what it lost. It holds on to what the store grants it now.
-#[test]
-fn what_was_granted_last_is_not_the_surplus() {
-    let mut rig = Rig::new(settings(), of(0));
-    rig.run(ms(100));
-    assert_eq!(owned(&rig), [0, 1, 2, 3]);
-    // The copy lost all of it to another instance, and kept the id alive.
-    let until = Duration::from_secs(100_000);
-    rig.store.members.insert(other(1), (ms(1), until));
-    for (owner, epoch) in rig.store.owners.values_mut() {
-        (*owner, *epoch) = (Some(other(1)), *epoch + 1);
-    }
-    // The other one gives back the two that are not its due.
-    for number in [2, 3] {
-        rig.store.owners.get_mut(&Partition::new(number)).unwrap().0 = None;
-    }
-    rig.run(ms(3_000));
-    assert_eq!(owned(&rig), [2, 3]);
-    for number in [2, 3] {
-        let (owner, epoch) = rig.store.owners[&Partition::new(number)];
-        assert!(owner.is_some() && epoch == 3, "it goes to and fro: {epoch}");
-    }
-}
-
-#[test]
-fn the_surplus_is_handed_over_when_it_is_quiet_and_not_before() {
-    let mut rig = Rig::new(settings(), of(40));
-    rig.step();
-    let flying: Vec<String> = rig.in_flight();
-    // Somebody joins, later than this one: half of the partitions are his due.
-    rig.store
-        .members
-        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
-    rig.run(ms(1_500));
-    let surplus = |id: &String| rig.store.row(id).partition.number() >= 2;
-    let slow: Vec<String> = flying.iter().filter(|id| surplus(id)).cloned().collect();
-    let held: Vec<u8> = owned(&rig);
-    assert_eq!(
-        held.len(),
-        2 + slow.len(),
-        "what is in flight stays: {held:?}"
-    );
-    for id in slow {
-        let partition = rig.store.row(&id).partition.number();
-        assert!(owned(&rig).contains(&partition));
-        rig.outcome(&id, ok());
-        rig.run(ms(5));
-        assert_eq!(
-            rig.store.row(&id).state,
-            State::Done,
-            "settled before it is released"
-        );
-        assert!(!owned(&rig).contains(&partition));
-    }
-    assert_eq!(owned(&rig), [0, 1]);
-    let free = rig
-        .store
-        .owners
-        .values()
-        .filter(|(owner, _)| owner.is_none())
-        .count();
-    assert_eq!(free, 2);
-    rig.run(ms(20_000));
-    assert_eq!(owned(&rig), [0, 1], "it does not take them back");
-}
-
-#[test]
-fn a_surplus_partition_that_does_not_become_quiet_is_released_at_the_deadline() {
-    let mut settings = settings();
-    settings.max_in_flight = 8;
-    let mut rig = Rig::new(settings.clone(), of(40));
-    rig.step();
-    rig.store
-        .members
-        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
-    rig.run(ms(1_500));
-    let longest = settings.execute_timeout + settings.settle_timeout + settings.grace;
-    assert_eq!(owned(&rig), [0, 1, 2, 3]);
-    rig.run(longest);
-    assert_eq!(owned(&rig), [0, 1]);
-    assert!(
-        rig.events
-            .iter()
-            .any(|event| matches!(event, Event::Stuck { .. }))
-    );
-}
-
-#[test]
-fn nothing_new_runs_in_a_partition_that_is_handed_over() {
-    let mut rig = Rig::new(settings(), of(400));
-    rig.step();
-    rig.store
-        .members
-        .insert(other(1), (ms(1), Duration::from_secs(100_000)));
-    rig.run(ms(1_100));
-    let before = rig.ran.len();
-    for _ in 0..20 {
-        if let Some(id) = rig.in_flight().first().cloned() {
-            rig.outcome(&id, ok());
-        }
-        rig.run(ms(10));
-    }
-    for id in &rig.ran[before..] {
-        assert!(rig.store.row(id).partition.number() < 2, "{id}");
-    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod blocked;
 mod breaker;
 mod cautious;
 mod drain;
+mod handover;
 mod lease;
 mod liveness;
 mod outcome;
