@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use super::{
-    LONG,
+    LONG, answered,
     checker::{Committed, Report, check},
     log, until,
     writers::Plan,
@@ -193,7 +193,7 @@ impl Database {
     }
 
     pub(crate) async fn stats(&self) -> Stats {
-        self.admin().stats(&Queue::Outbox).await.expect("counts")
+        answered(async || self.admin().stats(&Queue::Outbox).await).await
     }
 
     pub(crate) async fn get(&self, id: &str) -> Entry {

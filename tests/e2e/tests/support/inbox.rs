@@ -12,6 +12,7 @@ use iobox::{
 };
 
 use super::{
+    answered,
     checker::Accepted,
     database::{Backend, Database},
 };
@@ -115,7 +116,7 @@ impl Database {
     /// What a handler has to do.
     pub(crate) async fn handler_stats(&self, handler: &str) -> Stats {
         let (admin, queue) = self.queue(handler).await;
-        admin.stats(&queue).await.expect("counts")
+        answered(async || admin.stats(&queue).await).await
     }
 
     /// A handler's row of a message.
@@ -147,11 +148,11 @@ impl Database {
     /// How far the source was read, as its broker's adapter writes it.
     pub(crate) async fn position(&self) -> Option<String> {
         let name = SourceName::new(SOURCE).expect("a name");
-        let position = match &self.backend {
+        let position = answered(async || match &self.backend {
             Backend::Postgres { store, .. } => store.position(&name).await,
             Backend::Sqlite { store, .. } => store.position(&name).await,
-        };
-        position.expect("no error").map(|at| at.to_string())
+        });
+        position.await.map(|at| at.to_string())
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) mod writers;
 
 use std::time::{Duration, Instant};
 
+use iobox::ErrorKind;
+
 /// How long anything may take that has to happen. Nothing waits for so long unless it hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(180);
 
@@ -29,6 +31,20 @@ pub(crate) async fn until(limit: Duration, what: &str, mut done: impl AsyncFnMut
     while !done().await {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What a store answers, which may have lost its connections to a server that was killed.
+pub(crate) async fn answered<T>(mut call: impl AsyncFnMut() -> iobox::Result<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(error) if error.kind() == ErrorKind::Unavailable && Instant::now() < deadline => {
+                tokio::time::sleep(POLL).await;
+            }
+            Err(error) => panic!("no answer: {error:?}"),
+        }
     }
 }
 
