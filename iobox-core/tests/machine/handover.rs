@@ -5,19 +5,13 @@ use std::time::Duration;
 use iobox_core::{dispatch::Event, partition::Partition, store::State};
 
 use crate::{
-    lease::{of, other, owned},
-    rig::{Kind, Rig, lost, ms, ok, settings},
+    lease::{of, other, owned, owner_with_a_late_acquisition},
+    rig::{Kind, Rig, ms, ok, settings},
 };
 
 #[test]
 fn a_partition_that_is_granted_again_in_a_drain_is_given_back_when_what_runs_of_it_has_ended() {
-    let mut rig = Rig::new(settings(), of(0));
-    rig.hold.insert(Kind::Acquire);
-    rig.step();
-    let late = rig.held_back(Kind::Acquire);
-    rig.reply(lost(&late));
-    rig.let_go(Kind::Acquire);
-    rig.run(ms(1_000));
+    let (mut rig, late) = owner_with_a_late_acquisition();
     rig.store.enqueue(0, "a0", "a", rig.now);
     rig.run(ms(1_000));
     assert_eq!(rig.in_flight(), ["a0"]);

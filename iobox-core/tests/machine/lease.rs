@@ -27,6 +27,19 @@ pub(crate) fn other(number: u128) -> InstanceId {
     InstanceId::new(Uuid::from_u128(1_000 + number))
 }
 
+/// An instance with everything, and an acquisition of its own that is still on its way: the store gives
+/// it higher epochs when that takes effect.
+pub(crate) fn owner_with_a_late_acquisition() -> (Rig, Command) {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.insert(Kind::Acquire);
+    rig.step();
+    let late = rig.held_back(Kind::Acquire);
+    rig.reply(lost(&late));
+    rig.let_go(Kind::Acquire);
+    rig.run(ms(1_000));
+    (rig, late)
+}
+
 pub(crate) fn owned(rig: &Rig) -> Vec<u8> {
     rig.machine
         .partitions()
@@ -179,13 +192,7 @@ fn an_acquisition_whose_reply_was_lost_strands_nothing() {
 
 #[test]
 fn an_acquisition_that_takes_effect_late_costs_no_second_execution() {
-    let mut rig = Rig::new(settings(), of(0));
-    rig.hold.insert(Kind::Acquire);
-    rig.step();
-    let late = rig.held_back(Kind::Acquire);
-    rig.reply(lost(&late));
-    rig.let_go(Kind::Acquire);
-    rig.run(ms(1_000));
+    let (mut rig, late) = owner_with_a_late_acquisition();
     assert_eq!(owned(&rig), [0, 1, 2, 3]);
     // It arrives after all: the epochs of the store are not those of the machine.
     rig.effect(&late);
@@ -204,13 +211,7 @@ fn an_acquisition_that_takes_effect_late_costs_no_second_execution() {
 
 #[test]
 fn a_message_that_is_in_flight_when_its_partition_is_granted_again_ends_before_it_runs_again() {
-    let mut rig = Rig::new(settings(), of(0));
-    rig.hold.insert(Kind::Acquire);
-    rig.step();
-    let late = rig.held_back(Kind::Acquire);
-    rig.reply(lost(&late));
-    rig.let_go(Kind::Acquire);
-    rig.run(ms(1_000));
+    let (mut rig, late) = owner_with_a_late_acquisition();
     rig.store.enqueue(0, "a0", "a", rig.now);
     rig.store.enqueue(0, "a1", "a", rig.now);
     rig.store.enqueue(1, "b0", "b", rig.now);
