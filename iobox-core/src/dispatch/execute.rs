@@ -52,7 +52,7 @@ impl Machine {
         if self.works.values().all(|work| work.runnable.is_empty()) {
             return None;
         }
-        self.batches += 1;
+        self.sent.next();
         let in_company = self.has(Bug::SuspectsInCompany);
         let mut slots = self.slots().min(self.settings.batch);
         let mut batch = Vec::new();
@@ -140,7 +140,7 @@ impl Machine {
             partition,
             epoch: work.epoch,
             seq,
-            batch: self.batches,
+            batch: self.sent.add(now),
         };
         if ungated {
             work.reconsider(seq, true);

@@ -42,8 +42,7 @@ impl Machine {
             self.solo_at,
             self.solo_last,
             self.ended,
-            self.batches,
-            self.answered,
+            &self.sent,
         );
         let rest = (
             &self.drain,

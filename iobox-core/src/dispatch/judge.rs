@@ -25,7 +25,7 @@ impl Machine {
             return;
         };
         let solo = self.is_solo(run);
-        self.watch_broker(&outcome, flight.batch, solo, now);
+        let overtaken = self.watch_broker(&outcome, flight.batch, solo, now);
         let (partition, seq) = (flight.partition, flight.seq);
         let current = self
             .works
@@ -69,8 +69,7 @@ impl Machine {
                 self.judge_solo(reason);
             }
             Outcome::Unknown { reason } => {
-                let counted = self.answered > flight.batch;
-                self.unknown(partition, seq, reason, counted, false, now);
+                self.unknown(partition, seq, reason, overtaken, false, now);
             }
         }
         if self
@@ -82,14 +81,15 @@ impl Machine {
         }
     }
 
-    /// Keeps the breaker.
-    fn watch_broker(&mut self, outcome: &Outcome, batch: u64, solo: bool, now: Time) {
+    /// Keeps the breaker. Returns whether the broker answered something that was sent after this one.
+    fn watch_broker(&mut self, outcome: &Outcome, batch: u64, solo: bool, now: Time) -> bool {
+        let mut answered = false;
         match outcome {
             Outcome::Ok { .. }
             | Outcome::Settled
             | Outcome::Transient { .. }
             | Outcome::Permanent { .. } => {
-                self.answered = self.answered.max(batch);
+                answered = true;
                 self.breaker.answered();
             }
             Outcome::Unavailable { reason } => {
@@ -108,6 +108,7 @@ impl Machine {
                 }
             }
         }
+        self.sent.end(batch, answered, now)
     }
 
     pub(super) fn open_breaker(&mut self, now: Time) {

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     BreakerState, Bug, CallId, Command, Event, RunId, Settings, Time, breaker::Breaker,
-    drain::Drain, execute::Flight, held::Stage, member::Member, settle::SettleCall, solo::Solo,
-    work::Work,
+    drain::Drain, execute::Flight, held::Stage, member::Member, sent::Sent, settle::SettleCall,
+    solo::Solo, work::Work,
 };
 use crate::{
     message::IdSource,
@@ -51,10 +51,8 @@ pub struct Machine {
     pub(super) paused: BTreeSet<(Time, Partition, Seq)>,
     /// How many executions have ended.
     pub(super) ended: usize,
-    /// How many batches were sent.
-    pub(super) batches: u64,
-    /// The last batch of which the other side answered something.
-    pub(super) answered: u64,
+    /// The batches under way.
+    pub(super) sent: Sent,
     pub(super) drain: Option<Drain>,
     pub(super) poll_pause: Duration,
     /// The last partition with many rows that a fetch served: the next one begins behind it.
@@ -78,6 +76,7 @@ impl Machine {
         Self {
             poll_pause: settings.poll_min,
             breaker: Breaker::new(settings.breaker),
+            sent: Sent::new(settings.execute_timeout),
             settings,
             ids,
             random,
@@ -96,8 +95,6 @@ impl Machine {
             solo_last: (Partition::new(u8::MAX), Seq(i64::MAX)),
             paused: BTreeSet::new(),
             ended: 0,
-            batches: 0,
-            answered: 0,
             drain: None,
             rotor: Partition::new(u8::MAX),
             served: Partition::new(u8::MAX),

@@ -14,7 +14,7 @@
 //! | `fetch.rs` | when to fetch, how much, and what to keep of a reply |
 //! | `held.rs`, `key.rs`, `work.rs` | rows in memory, the order of a key, a partition |
 //! | `execute.rs`, `solo.rs`, `straggler.rs` | what runs next, what runs alone, what is waited for |
-//! | `judge.rs`, `retry.rs`, `breaker.rs` | from an outcome to a verdict |
+//! | `judge.rs`, `sent.rs`, `retry.rs`, `breaker.rs` | from an outcome to a verdict |
 //! | `settle.rs` | batches of settlements and their replies |
 //! | `drain.rs` | the end |
 
@@ -35,6 +35,7 @@ mod machine;
 mod member;
 mod outcome;
 mod retry;
+mod sent;
 mod settings;
 mod settle;
 mod solo;

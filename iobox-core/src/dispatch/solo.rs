@@ -112,7 +112,7 @@ impl Machine {
             return None;
         }
         let (partition, seq) = (solo.partition, solo.seq);
-        self.batches += 1;
+        self.sent.next();
         let Some(started) = self.start(partition, seq, now) else {
             self.solo = None;
             return None;

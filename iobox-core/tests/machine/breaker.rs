@@ -8,12 +8,12 @@ use iobox_core::{
 };
 
 use crate::{
-    rig::{Kind, Rig, lost, ms, ok, permanent, settings, transient, unavailable, unknown},
+    rig::{Kind, Rig, lost, ms, ok, settings, transient, unavailable, unknown},
     store::Store,
 };
 
 /// A rig with this many messages without a key; `in_flight` of them fly.
-fn rig_of(count: usize, in_flight: usize) -> Rig {
+pub(crate) fn rig_of(count: usize, in_flight: usize) -> Rig {
     let mut store = Store::new(1);
     for n in 0..count {
         store.enqueue(0, &format!("m{n}"), "", ms(0));
@@ -108,40 +108,6 @@ fn the_machine_does_not_spin_while_everything_is_unavailable() {
                 .all(|row| row.attempt == 0 && row.is_open())
         );
     }
-}
-
-#[test]
-fn an_unknown_outcome_counts_if_a_message_was_answered_that_was_sent_after_it() {
-    for (answer, counts) in [
-        (ok(), 1),
-        (transient(), 1),
-        (permanent(), 1),
-        (unavailable(), 0),
-        (unknown(), 0),
-    ] {
-        let mut rig = rig_of(3, 2);
-        rig.outcome("m1", ok());
-        // There is room now, so that m2 goes out, while m0 is under way.
-        rig.run(ms(5));
-        assert_eq!(rig.in_flight(), ["m0", "m2"]);
-        rig.outcome("m2", answer);
-        rig.outcome("m0", unknown());
-        rig.run(ms(5));
-        let row = rig.store.row("m0");
-        assert_eq!((row.attempt, row.alone), (counts, counts == 0));
-    }
-    // Those that were sent with it say nothing: the broker may have gone between the two.
-    let mut rig = rig_of(2, 2);
-    rig.outcome("m0", ok());
-    rig.outcome("m1", unknown());
-    rig.run(ms(5));
-    assert_eq!(rig.store.row("m1").attempt, 0);
-    // An answer that came before it was sent says nothing.
-    let mut rig = rig_of(2, 1);
-    rig.outcome("m0", ok());
-    rig.outcome("m1", unknown());
-    rig.run(ms(5));
-    assert_eq!(rig.store.row("m1").attempt, 0);
 }
 
 /// Two messages with an unknown outcome that nobody could judge, and others.

@@ -27,5 +27,6 @@ mod lease;
 mod liveness;
 mod outcome;
 mod room;
+mod sent;
 mod settle;
 mod statement;
