@@ -91,7 +91,7 @@ impl File {
     /// Fails unless all `count` messages are done.
     pub(crate) fn all_done(&self, count: usize) -> Result<()> {
         let done: i64 = self.connect()?.query_row(
-            "select count(*) from iobox_outbox where state = 4",
+            "select count(*) from iobox_messages where state = 'done'",
             [],
             |row| row.get(0),
         )?;

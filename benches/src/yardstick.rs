@@ -125,7 +125,7 @@ fn step(connection: &mut Connection, partition: u16) -> Result<bool> {
         "select o.seq, revision, attempt, crashes, uncertain, alone, suspect, key, size,
            enqueued_at, id, topic, headers, payload
          from iobox_outbox o join iobox_content c on c.seq = o.seq
-         where partition = ?1 and state = 0 order by o.seq limit ?2",
+         where partition = ?1 and state = 6 order by o.seq limit ?2",
     )?;
     let mut rows = select.query((partition, BATCH))?;
     let mut seqs = Vec::new();

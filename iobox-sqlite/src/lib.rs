@@ -79,6 +79,7 @@ mod error;
 mod gate;
 mod ident;
 mod inbox;
+mod log;
 mod migrate;
 mod open;
 mod owner;

@@ -16,11 +16,50 @@ use crate::{
     gate::{Gate, Urgency},
     ident::Ident,
     inbox::InboxSql,
+    log,
     sql::{Sql, fill},
 };
 
 /// The version of the tables that this program makes and knows.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
+
+/// The table of messages. State 6, logged, is that of version 4.
+const OUTBOX: &str = "
+-- AUTOINCREMENT: a seq is never used again, also after a purge.
+CREATE TABLE IF NOT EXISTS {p}outbox (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    partition    INTEGER NOT NULL CHECK (partition BETWEEN 0 AND 255),
+    state        INTEGER NOT NULL DEFAULT 6 CHECK (state BETWEEN 0 AND 6),
+    revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
+    attempt      INTEGER NOT NULL DEFAULT 0,
+    crashes      INTEGER NOT NULL DEFAULT 0,
+    uncertain    INTEGER NOT NULL DEFAULT 0,
+    alone        INTEGER NOT NULL DEFAULT 0,
+    suspect      INTEGER NOT NULL DEFAULT 0,
+    halts        INTEGER NOT NULL DEFAULT 0,
+    absorbed     INTEGER NOT NULL DEFAULT 0,
+    replay       INTEGER,
+    size         INTEGER NOT NULL,
+    enqueued_at  INTEGER NOT NULL,
+    due_at       INTEGER,
+    settled_at   INTEGER,
+    id           TEXT NOT NULL,
+    topic        TEXT NOT NULL,
+    key          TEXT,
+    reason       TEXT
+) STRICT;
+";
+
+/// Makes the table of messages anew, with the states that it may have since version 4. The messages that are
+/// there keep theirs.
+const REBUILD: &str = "
+INSERT INTO {p}rebuilt SELECT * FROM {p}outbox;
+DELETE FROM sqlite_sequence WHERE name = '{p}rebuilt';
+INSERT INTO sqlite_sequence (name, seq)
+    SELECT '{p}rebuilt', seq FROM sqlite_sequence WHERE name = '{p}outbox';
+DROP TABLE {p}outbox;
+ALTER TABLE {p}rebuilt RENAME TO {p}outbox;
+";
 
 /// The tables of version 1. Every statement may be repeated.
 const TABLES: &str = "
@@ -61,30 +100,7 @@ CREATE TABLE IF NOT EXISTS {p}instance (
     PRIMARY KEY (queue, id)
 ) STRICT, WITHOUT ROWID;
 
--- AUTOINCREMENT: a seq is never used again, also after a purge.
-CREATE TABLE IF NOT EXISTS {p}outbox (
-    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
-    partition    INTEGER NOT NULL CHECK (partition BETWEEN 0 AND 255),
-    state        INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5),
-    revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
-    attempt      INTEGER NOT NULL DEFAULT 0,
-    crashes      INTEGER NOT NULL DEFAULT 0,
-    uncertain    INTEGER NOT NULL DEFAULT 0,
-    alone        INTEGER NOT NULL DEFAULT 0,
-    suspect      INTEGER NOT NULL DEFAULT 0,
-    halts        INTEGER NOT NULL DEFAULT 0,
-    absorbed     INTEGER NOT NULL DEFAULT 0,
-    replay       INTEGER,
-    size         INTEGER NOT NULL,
-    enqueued_at  INTEGER NOT NULL,
-    due_at       INTEGER,
-    settled_at   INTEGER,
-    id           TEXT NOT NULL,
-    topic        TEXT NOT NULL,
-    key          TEXT,
-    reason       TEXT
-) STRICT;
-
+{outbox}
 -- The content of the rows stands apart, so that a change of a row does not write it again.
 CREATE TABLE IF NOT EXISTS {p}content (
     seq      INTEGER PRIMARY KEY,
@@ -235,11 +251,12 @@ const RANDOM_UUID: &str = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2))
 /// [`verify`](crate::SqliteStore::verify) says whether the program agrees.
 #[must_use]
 pub fn migration_sql(config: &Config) -> String {
-    let tables = fill(TABLES, &config.prefix);
+    let tables = tables(&config.prefix);
     let rows = rows(&config.prefix, config.partitions, RANDOM_UUID);
     let inbox = fill(INBOX, &config.prefix);
     let ingest = fill(INGEST, &config.prefix);
-    format!("{}\n{rows}{inbox}{ingest}", tables.trim_start())
+    let log = log_tables(&config.prefix);
+    format!("{}\n{rows}{inbox}{ingest}{log}", tables.trim_start())
 }
 
 /// Brings the tables to the version that this program knows. Safe to run at the same time in
@@ -255,7 +272,7 @@ pub(crate) fn migrate(
     gate.write(Urgency::Normal, conn, |tx| {
         if !table_exists(tx, &fill("{p}migration", prefix))? || version(tx, sql)? == 0 {
             let origin = format!("'{}'", ids.draw().hyphenated());
-            tx.execute_batch(&fill(TABLES, prefix))?;
+            tx.execute_batch(&tables(prefix))?;
             tx.execute_batch(&rows(prefix, partitions, &origin))?;
         }
         if version(tx, sql)? == 1 {
@@ -263,6 +280,18 @@ pub(crate) fn migrate(
         }
         if version(tx, sql)? == 2 {
             tx.execute_batch(&fill(INGEST, prefix))?;
+        }
+        if version(tx, sql)? == 3 {
+            tx.execute_batch(&log_tables(prefix))?;
+        }
+        if version(tx, sql)? == 3 {
+            let rebuilt = OUTBOX.replace("{p}outbox", "{p}rebuilt");
+            tx.execute_batch(&fill(
+                &format!("DROP VIEW {{p}}messages;{rebuilt}{REBUILD}"),
+                prefix,
+            ))?;
+            tx.execute_batch(&tables(prefix))?;
+            tx.execute_batch(&log_tables(prefix))?;
         }
         check(tx, sql, partitions).map(drop)
     })
@@ -348,6 +377,15 @@ fn version(conn: &Connection, sql: &Sql) -> Result<i64, Failure> {
 
 fn table_exists(conn: &Connection, name: &str) -> Result<bool, Failure> {
     Ok(conn.table_exists(None, name)?)
+}
+
+fn tables(prefix: &Ident) -> String {
+    fill(&TABLES.replace("{outbox}", OUTBOX.trim()), prefix)
+}
+
+fn log_tables(prefix: &Ident) -> String {
+    let text = log::TABLES.replace("{queue}", Queue::Outbox.name());
+    fill(&log::place(true, &text), prefix)
 }
 
 fn rows(prefix: &Ident, partitions: Partitions, origin: &str) -> String {

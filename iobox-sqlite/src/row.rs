@@ -31,7 +31,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads the columns of `Sql::head`.
+    /// Reads the first columns of `Sql::row`.
     pub(crate) fn read(seq: i64, row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             seq,
@@ -67,9 +67,9 @@ impl Head {
     }
 }
 
-/// Reads the columns of `Sql::body` and makes a message of them.
+/// Reads the other columns of `Sql::row`, and the key, and makes a message of them.
 pub(crate) fn body(row: &Row<'_>, origin: Origin) -> rusqlite::Result<Body> {
-    decode(origin, row, [0, 1, 2, 3, 4, 5])
+    decode(origin, row, [10, 11, 6, 12, 13, 14])
 }
 
 /// Reads the columns of `Sql::list_all`.

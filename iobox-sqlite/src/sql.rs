@@ -8,7 +8,10 @@
 use iobox_core::{inbox::SourceName, queue::Queue, store::State};
 use rusqlite::Connection;
 
-use crate::ident::Ident;
+use crate::{
+    ident::Ident,
+    log::{self, LogSql},
+};
 
 /// The clock of the database, in milliseconds; the view adds the shift that tests set.
 const NOW: &str = "(SELECT now FROM {p}clock)";
@@ -17,12 +20,12 @@ const NOW: &str = "(SELECT now FROM {p}clock)";
 const BLOCKS: &str = "(state IN (1, 2) OR (state = 3 AND halts = 1))";
 
 /// The columns of a row that a person sees, in the order that `row::entry` reads.
-const ENTRY: &str = "seq, partition & 255, state, id, topic, key, attempt, uncertain, halts, reason, \
-                     enqueued_at, settled_at";
+pub(crate) const ENTRY: &str = "o.seq, o.partition & 255, {shown}, o.id, o.topic, o.key, {attempts}, \
+     o.uncertain, o.halts, o.reason, o.enqueued_at, {settled_at}";
 
 /// What a filter leaves of a listing; `?1` is the seq before the page, `?5` its length.
-const FILTER: &str = "seq > ?1 AND (?2 IS NULL OR topic = ?2) AND (?3 IS NULL OR key = ?3) \
-                      AND (?4 IS NULL OR partition = ?4{base}){own}";
+pub(crate) const FILTER: &str = "o.seq > ?1 AND (?2 IS NULL OR o.topic = ?2) \
+     AND (?3 IS NULL OR o.key = ?3) AND (?4 IS NULL OR o.partition = ?4{base}){own}";
 
 /// Which rows the statements are about. All handlers share the table `inbox`; the rows of handler `n`
 /// have the partitions from `256 * n` on, those of the outbox the partitions as they are. The right to read a
@@ -52,9 +55,15 @@ impl Shelf {
         }
     }
 
+    /// Whether the rows are a log.
+    const fn is_log(&self) -> bool {
+        self.handler.is_none()
+    }
+
     /// Fills in what the rows differ in: `{base}` what is added to a partition, `{own}` the condition
     /// that a row is one of them, `{content}` the join with their content, `{origin}` its origin.
     fn place(&self, text: &str) -> String {
+        let text = log::place(self.is_log(), text);
         let Some(number) = self.handler else {
             return text
                 .replace("{base}", "")
@@ -67,7 +76,7 @@ impl Shelf {
             .replace("{base}", &format!(" + {base}"))
             .replace(
                 "{own}",
-                &format!(" AND partition BETWEEN {base} AND {}", base + 255),
+                &format!(" AND o.partition BETWEEN {base} AND {}", base + 255),
             )
             .replace(
                 "{content}",
@@ -82,6 +91,8 @@ impl Shelf {
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) shelf: Shelf,
+    /// The log, where the rows are one.
+    pub(crate) log: Option<LogSql>,
 
     pub(crate) now: String,
     pub(crate) version: String,
@@ -101,8 +112,7 @@ pub(crate) struct Sql {
     pub(crate) holds: String,
     pub(crate) scan_pending: String,
     pub(crate) scan_due: String,
-    pub(crate) head: String,
-    pub(crate) body: String,
+    pub(crate) row: String,
     pub(crate) front: String,
     pub(crate) next_waiting_key: String,
     pub(crate) release_key: String,
@@ -155,6 +165,7 @@ impl Sql {
         };
         let all = |text: &str| q(&text.replace("{entry}", ENTRY).replace("{filter}", FILTER));
         Self {
+            log: shelf.is_log().then(|| LogSql::new(q)),
             now: q("SELECT now FROM {p}clock"),
             version: q("SELECT coalesce(max(version), 0) FROM {p}migration"),
             meta: q("SELECT origin, partitions, {now} FROM {p}meta"),
@@ -200,16 +211,15 @@ impl Sql {
             // Index due (partition, due_at): covering, read in order.
             scan_due: q("SELECT seq FROM {p}outbox INDEXED BY {p}outbox_due \
                  WHERE partition = ?1{base} AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq"),
-            // The row by seq, and the first blocker of its key by index blocker (partition, key).
-            head: q(
-                "SELECT revision, attempt, crashes, uncertain, alone, suspect, key, size, \
+            // The row and its content by seq, and the first blocker of its key by index blocker
+            // (partition, key).
+            row: q(
+                "SELECT revision, attempt, crashes, uncertain, alone, suspect, o.key, o.size, \
                  ?2 - enqueued_at, EXISTS (SELECT 1 FROM {p}outbox b INDEXED BY {p}outbox_blocker \
-                 WHERE b.partition = o.partition AND b.key = o.key AND b.seq < o.seq AND {blocks}) \
-                 FROM {p}outbox o WHERE seq = ?1",
+                 WHERE b.partition = o.partition AND b.key = o.key AND b.seq < o.seq AND {blocks}), \
+                 o.id, o.topic, headers, payload, {origin} \
+                 FROM {p}outbox o {content} WHERE o.seq = ?1",
             ),
-            // The row and its content by seq.
-            body: q("SELECT o.id, o.topic, o.key, headers, payload, {origin} \
-                 FROM {p}outbox o {content} WHERE o.seq = ?1"),
             // Index blocker (partition, key), in the order of seq.
             front: q(
                 "SELECT seq, state FROM {p}outbox INDEXED BY {p}outbox_blocker \
@@ -235,50 +245,52 @@ impl Sql {
 
             // Settling: the row by seq, guarded by revision and state.
             done: q(
-                "UPDATE {p}outbox SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
+                "UPDATE {p}outbox AS o SET state = 4, settled_at = ?5, absorbed = ?6, due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)",
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND {open}",
             ),
-            retry: q("UPDATE {p}outbox SET state = 1, due_at = ?5, reason = ?6, \
+            retry: q(
+                "UPDATE {p}outbox AS o SET state = 1, due_at = ?5, reason = ?6, \
                  uncertain = max(uncertain, ?7), alone = ?8, \
                  suspect = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)"),
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND {open}",
+            ),
             dead: q(
-                "UPDATE {p}outbox SET state = 3, settled_at = ?5, reason = ?6, \
+                "UPDATE {p}outbox AS o SET state = 3, settled_at = ?5, reason = ?6, \
                  halts = (?7 AND key IS NOT NULL), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)",
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND {open}",
             ),
-            mark: q("UPDATE {p}outbox SET suspect = ?5, crashes = ?6, \
-                 attempt = ?4, revision = revision + 1 \
-                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND state IN (0, 1, 2)"),
-            standing: q("SELECT revision, state, suspect FROM {p}outbox \
+            mark: q("UPDATE {p}outbox AS o SET suspect = ?5, crashes = ?6, \
+                 state = CASE state WHEN 6 THEN 0 ELSE state END, attempt = ?4, revision = revision + 1 \
+                 WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND {open}"),
+            standing: q("SELECT {revisions}, {shown}, suspect FROM {p}outbox o \
                  WHERE seq = ?1 AND partition = ?2{base}"),
 
             insert: q("INSERT INTO {p}outbox \
-                 (partition, id, topic, key, size, enqueued_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)"),
+                 (partition, state, id, topic, key, size, enqueued_at) \
+                 VALUES (?1, 6, ?2, ?3, ?4, ?5, ?6)"),
             insert_content: q("INSERT INTO {p}content (seq, headers, payload) VALUES (?1, ?2, ?3)"),
             // The primary key of the ids that callers brought.
             insert_id: q(
                 "INSERT INTO {p}known (id, enqueued_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             ),
 
-            // Indexes pending and due, covering; at most the limit of each.
+            // Indexes pending, due and log, covering; at most the limit of each.
             backlog: q(
-                "SELECT min(?1, (SELECT count(*) FROM (SELECT 1 FROM {p}outbox \
+                "SELECT min(?1, (SELECT count(*) FROM (SELECT 1 FROM {p}outbox o \
                  INDEXED BY {p}outbox_pending WHERE state = 0{own} LIMIT ?1)) \
-                 + (SELECT count(*) FROM (SELECT 1 FROM {p}outbox \
-                 INDEXED BY {p}outbox_due WHERE state = 1{own} LIMIT ?1)))",
+                 + (SELECT count(*) FROM (SELECT 1 FROM {p}outbox o \
+                 INDEXED BY {p}outbox_due WHERE state = 1{own} LIMIT ?1)) + {logged})",
             ),
             // One partial index for each state that is not settled.
             count: open(
-                "SELECT count(*), min(enqueued_at) FROM {p}outbox INDEXED BY {index} \
+                "SELECT count(*), min(enqueued_at) FROM {p}outbox o INDEXED BY {index} \
                  WHERE state = {state}{own}",
             ),
             // Index dead.
             halted_keys: q(
-                "SELECT count(DISTINCT key) FROM {p}outbox INDEXED BY {p}outbox_dead \
+                "SELECT count(DISTINCT key) FROM {p}outbox o INDEXED BY {p}outbox_dead \
                  WHERE state = 3 AND halts = 1 AND key IS NOT NULL{own}",
             ),
             slots: q("SELECT partition, owner, epoch FROM {p}partition \
@@ -287,42 +299,42 @@ impl Sql {
                  FROM {p}instance WHERE queue = ?1 ORDER BY started, id"),
             // One partial index for each state that is not settled; the history is never read.
             list_open: open(
-                "SELECT {entry} FROM {p}outbox INDEXED BY {index} \
+                "SELECT {entry} FROM {p}outbox o INDEXED BY {index} \
                  WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
             ),
             // The primary key, from the page on.
-            list_all: all("SELECT {entry} FROM {p}outbox NOT INDEXED \
-                 WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
+            list_all: all("SELECT {entry} FROM {p}outbox o NOT INDEXED \
+                 WHERE {filter} AND (1 << {shown}) & ?6 ORDER BY seq LIMIT ?5"),
             // Index id.
             get: all(
-                "SELECT o.*, headers, payload, {origin} FROM (SELECT {entry} FROM {p}outbox \
+                "SELECT o.*, headers, payload, {origin} FROM (SELECT {entry} FROM {p}outbox o \
                  INDEXED BY {p}outbox_id WHERE id = ?1{own} ORDER BY seq LIMIT 1) o {content}",
             ),
             pick_open: open(
-                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {index} \
+                "SELECT seq, revision, key FROM {p}outbox o INDEXED BY {index} \
                  WHERE state = {state} AND {filter} ORDER BY seq LIMIT ?5",
             ),
-            pick_all: all("SELECT seq, revision, key FROM {p}outbox NOT INDEXED \
-                 WHERE {filter} AND (1 << state) & ?6 ORDER BY seq LIMIT ?5"),
+            pick_all: all("SELECT seq, revision, key FROM {p}outbox o NOT INDEXED \
+                 WHERE {filter} AND (1 << {shown}) & ?6 ORDER BY seq LIMIT ?5"),
             // Index id.
             pick_id: q(
-                "SELECT seq, revision, key FROM {p}outbox INDEXED BY {p}outbox_id \
-                 WHERE id = ?1 AND (1 << state) & ?2{own} ORDER BY seq",
+                "SELECT seq, revision, key FROM {p}outbox o INDEXED BY {p}outbox_id \
+                 WHERE id = ?1 AND (1 << {shown}) & ?2{own} ORDER BY seq",
             ),
             // Index settled.
-            pick_published: q("SELECT seq, revision, key FROM {p}outbox \
+            pick_published: q("SELECT seq, revision, key FROM {p}outbox o \
                  INDEXED BY {p}outbox_settled \
                  WHERE state IN (4, 5) AND settled_at BETWEEN ?1 AND ?2 AND state = 4{own} \
                  ORDER BY seq LIMIT ?3"),
             // The primary key, from the newest row down.
-            done_behind: q("SELECT seq, key FROM {p}outbox NOT INDEXED \
-                 WHERE seq > ?1 AND state = 4 AND key IS NOT NULL{own} ORDER BY seq DESC"),
+            done_behind: q("SELECT seq, key FROM {p}outbox o NOT INDEXED \
+                 WHERE seq > ?1 AND {done} AND key IS NOT NULL{own} ORDER BY seq DESC"),
             next_replay: q("UPDATE {p}meta SET replays = replays + 1 RETURNING replays"),
             // The row by seq, unless it changed since it was picked.
             replay: q(
-                "UPDATE {p}outbox SET state = 0, attempt = 0, crashes = 0, suspect = 0, \
+                "UPDATE {p}outbox AS o SET state = 0, attempt = 0, crashes = 0, suspect = 0, \
                  alone = 0, halts = 0, due_at = NULL, settled_at = NULL, absorbed = 0, \
-                 replay = ?3, revision = revision + 1 WHERE seq = ?1 AND revision = ?2",
+                 replay = ?3, revision = {revisions} + 1 WHERE seq = ?1 AND revision = ?2",
             ),
             discard: q(
                 "UPDATE {p}outbox SET state = 5, halts = 0, suspect = 0, due_at = NULL, \
@@ -333,7 +345,7 @@ impl Sql {
                  INDEXED BY {p}outbox_replay WHERE replay = ?1 GROUP BY state"),
             // Index settled (settled_at), oldest first.
             purge: q(
-                "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox \
+                "DELETE FROM {p}outbox WHERE seq IN (SELECT seq FROM {p}outbox o \
                  INDEXED BY {p}outbox_settled WHERE state IN (4, 5) AND settled_at < {now} - ?1{own} \
                  ORDER BY settled_at LIMIT ?2)",
             ),
@@ -352,6 +364,24 @@ impl Sql {
     pub(crate) fn read_clock(&self, conn: &Connection) -> rusqlite::Result<i64> {
         conn.prepare_cached(&self.now)?
             .query_row([], |row| row.get(0))
+    }
+
+    /// The statements that list messages.
+    pub(crate) fn listing(&self) -> Listing<'_> {
+        Listing {
+            open: &self.list_open,
+            logged: self.log.as_ref().map(|log| &log.list),
+            all: &self.list_all,
+        }
+    }
+
+    /// The statements that pick messages.
+    pub(crate) fn picking(&self) -> Listing<'_> {
+        Listing {
+            open: &self.pick_open,
+            logged: self.log.as_ref().map(|log| &log.pick),
+            all: &self.pick_all,
+        }
     }
 
     /// Every statement, for a check that all can be prepared.
@@ -373,8 +403,7 @@ impl Sql {
             &self.holds,
             &self.scan_pending,
             &self.scan_due,
-            &self.head,
-            &self.body,
+            &self.row,
             &self.front,
             &self.next_waiting_key,
             &self.release_key,
@@ -410,7 +439,19 @@ impl Sql {
         .chain(&self.list_open)
         .chain(&self.pick_open)
         .map(String::as_str)
+        .chain(self.log.iter().flat_map(LogSql::all))
     }
+}
+
+/// The statements of a listing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing<'a> {
+    /// One for each state that is not settled.
+    pub(crate) open: &'a [String; 4],
+    /// One for the logged rows that are pending.
+    pub(crate) logged: Option<&'a String>,
+    /// One over all rows.
+    pub(crate) all: &'a str,
 }
 
 /// The states that are not settled, each with its index.
@@ -474,7 +515,7 @@ mod tests {
                 (&sql.scan_due, true),
                 (&sql.next_waiting_key, true),
                 (&sql.front, false),
-                (&sql.head, false),
+                (&sql.row, false),
                 (&sql.purge, false),
                 (&sql.purge_ids, true),
                 (&sql.backlog, true),

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     Inner, SqliteStore,
     pick::{matching, out_of_order, pick},
+    purge,
     stats::stats,
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// The most rows that a purge removes in one transaction, so that it holds the write lock briefly.
-const PURGE_MAX: u32 = 1_000;
+const PURGE_MAX: usize = 1_000;
 
 #[async_trait]
 impl Admin for SqliteStore {
@@ -53,7 +54,7 @@ impl Admin for SqliteStore {
             let snapshot = conn.transaction()?;
             let mut entries = matching(
                 &snapshot,
-                (&inner.sql.list_open, &inner.sql.list_all),
+                inner.sql.listing(),
                 &filter,
                 &State::ALL,
                 page.after.map(|after| after.0),
@@ -128,37 +129,34 @@ impl Admin for SqliteStore {
     async fn purge(&self, queue: &Queue, retention: Duration, limit: u32) -> Result<u64> {
         // Ids first, so that an id outlives its message until the next purge at least.
         if *queue == Queue::Outbox {
-            self.remove(queue, |sql| &sql.purge_ids, retention, limit)
-                .await?;
+            self.remove(queue, purge::ids, retention, limit).await?;
         }
-        self.remove(queue, |sql| &sql.purge, retention, limit).await
+        self.remove(queue, purge::messages, retention, limit).await
     }
 }
 
 impl SqliteStore {
-    /// Runs a statement of a purge, 1,000 rows in a transaction. Returns how many it removed.
+    /// Runs a part of a purge, 1,000 rows in a transaction. Returns how many it removed.
     async fn remove(
         &self,
         queue: &Queue,
-        statement: fn(&Sql) -> &str,
+        purge: Purge,
         retention: Duration,
         limit: u32,
     ) -> Result<u64> {
         let mut all = 0_u64;
-        let mut left = limit;
+        let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
         while left > 0 {
             let batch = left.min(PURGE_MAX);
             let removed = self
                 .administer(queue, move |conn, inner| {
                     inner.gate.write(Urgency::Normal, conn, |tx| {
-                        Ok(tx
-                            .prepare_cached(statement(&inner.sql))?
-                            .execute(params![delay_ms(retention), batch])?)
+                        purge(tx, &inner.sql, delay_ms(retention), batch)
                     })
                 })
                 .await?;
             all += u64::try_from(removed).unwrap_or(u64::MAX);
-            if removed < usize::try_from(batch).unwrap_or(usize::MAX) {
+            if removed < batch {
                 break;
             }
             left -= batch;
@@ -166,6 +164,9 @@ impl SqliteStore {
         Ok(all)
     }
 }
+
+/// Removes what is older than so many milliseconds, at most so many rows; returns how many it removed.
+type Purge = fn(&Connection, &Sql, i64, usize) -> Result<usize, Failure>;
 
 fn replay(
     conn: &mut Connection,

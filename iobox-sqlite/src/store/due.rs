@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use iobox_core::store::FetchPartition;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Params, params};
 
+use super::cursor::Cursor;
 use crate::{error::Failure, sql::Sql};
 
 /// The seqs of the oldest rows that are due and not held, at most `most`.
@@ -15,33 +16,59 @@ pub(super) fn seqs(
     now: i64,
     most: usize,
 ) -> Result<Vec<i64>, Failure> {
+    let number = part.partition.number();
     let held: HashSet<i64> = part.held.iter().map(|seq| seq.0).collect();
+    let is_held = |seq| held.contains(&seq);
     let mut seqs = Vec::new();
-    let mut retries = conn.prepare_cached(&sql.scan_due)?;
-    let mut rows = retries.query(params![part.partition.number(), now])?;
-    while seqs.len() < most
-        && let Some(row) = rows.next()?
-    {
-        let seq = row.get(0)?;
-        if !held.contains(&seq) {
-            seqs.push(seq);
-        }
+    read(
+        conn,
+        &sql.scan_due,
+        params![number, now],
+        is_held,
+        most,
+        &mut seqs,
+    )?;
+    read(conn, &sql.scan_pending, [number], is_held, most, &mut seqs)?;
+    let apart = seqs.len();
+    if let Some(log) = &sql.log {
+        let cursor = Cursor::read(conn, log, part.partition)?;
+        let is_taken = |seq| is_held(seq) || cursor.ahead.contains(&seq);
+        read(
+            conn,
+            &log.scan,
+            params![number, cursor.upto],
+            is_taken,
+            most,
+            &mut seqs,
+        )?;
     }
-    let (mut fresh, retrying) = (0, seqs.len());
-    let mut pending = conn.prepare_cached(&sql.scan_pending)?;
-    let mut rows = pending.query([part.partition.number()])?;
-    while fresh < most
-        && let Some(row) = rows.next()?
-    {
-        let seq = row.get(0)?;
-        if !held.contains(&seq) {
-            seqs.push(seq);
-            fresh += 1;
-        }
-    }
-    if retrying > 0 {
+    if apart > 0 {
         seqs.sort_unstable();
         seqs.truncate(most);
     }
     Ok(seqs)
+}
+
+/// Adds the first `most` seqs that a statement finds and that are not to be left out.
+fn read(
+    conn: &Connection,
+    statement: &str,
+    params: impl Params,
+    is_left_out: impl Fn(i64) -> bool,
+    most: usize,
+    seqs: &mut Vec<i64>,
+) -> Result<(), Failure> {
+    let mut statement = conn.prepare_cached(statement)?;
+    let mut rows = statement.query(params)?;
+    let mut found = 0;
+    while found < most
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        if !is_left_out(seq) {
+            seqs.push(seq);
+            found += 1;
+        }
+    }
+    Ok(())
 }

@@ -76,8 +76,7 @@ fn look<'a>(
     let mut look = Look {
         conn,
         sql,
-        head: conn.prepare_cached(&sql.head)?,
-        body: conn.prepare_cached(&sql.body)?,
+        row: conn.prepare_cached(&sql.row)?,
         origin: meta.info.origin,
         now: meta.now,
         request,
@@ -98,8 +97,7 @@ fn look<'a>(
 struct Look<'a> {
     conn: &'a Connection,
     sql: &'a Sql,
-    head: CachedStatement<'a>,
-    body: CachedStatement<'a>,
+    row: CachedStatement<'a>,
     origin: Origin,
     now: i64,
     request: &'a FetchRequest,
@@ -126,17 +124,25 @@ impl Look<'_> {
         let mut in_the_way = HashSet::new();
         let mut crowding = HashSet::new();
         for seq in seqs {
-            let Some(head) = self.head(seq)? else {
+            let mut rows = self.row.query(params![seq, self.now])?;
+            let Some(row) = rows.next()? else {
                 continue;
             };
+            let head = Head::read(seq, row)?;
             if head.blocked {
                 in_the_way.extend(head.key);
             } else if head.key.as_ref().is_some_and(|key| full.contains(key)) {
                 crowd += 1;
                 crowding.extend(head.key);
-            } else if taken < room && self.has_room_for(head.size) {
+            } else if taken < room
+                && (self.fetched.pending.is_empty()
+                    || self.bytes.saturating_add(head.size) <= self.request.bytes)
+            {
                 taken += 1;
-                self.take(part, head)?;
+                self.bytes = self.bytes.saturating_add(head.size);
+                let body = row::body(row, self.origin)?;
+                let pending = head.pending(part.partition, body);
+                self.fetched.pending.push(pending);
             } else {
                 more = true;
                 // Nothing behind it may come either: it would overtake a row of its key. Where
@@ -153,28 +159,6 @@ impl Look<'_> {
             self.fetched.more.push(part.partition);
         }
         Ok(in_the_way)
-    }
-
-    fn head(&mut self, seq: i64) -> Result<Option<Head>, Failure> {
-        Ok(self
-            .head
-            .query_row(params![seq, self.now], |row| Head::read(seq, row))
-            .optional()?)
-    }
-
-    fn has_room_for(&self, size: usize) -> bool {
-        self.fetched.pending.is_empty() || self.bytes.saturating_add(size) <= self.request.bytes
-    }
-
-    fn take(&mut self, part: &FetchPartition, head: Head) -> Result<(), Failure> {
-        let body = self
-            .body
-            .query_row([head.seq], |row| row::body(row, self.origin))?;
-        self.bytes = self.bytes.saturating_add(head.size);
-        self.fetched
-            .pending
-            .push(head.pending(part.partition, body));
-        Ok(())
     }
 }
 

@@ -2,12 +2,14 @@
 
 mod admin;
 mod aside;
+mod cursor;
 mod due;
 mod enqueue;
 mod fetch;
 mod handle;
 mod lease;
 mod pick;
+mod purge;
 mod settle;
 mod stats;
 

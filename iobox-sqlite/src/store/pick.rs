@@ -11,7 +11,7 @@ use rusqlite::{Connection, Params, Row, params};
 use crate::{
     error::Failure,
     row,
-    sql::{OPEN, Sql},
+    sql::{Listing, OPEN, Sql},
     time::{reached, stored},
 };
 
@@ -42,20 +42,22 @@ pub(super) fn pick(
             params![id.as_str(), mask(states)],
             Pick::read,
         )?,
-        Selection::PublishedSince { since, until } if states.contains(&State::Done) => rows(
-            conn,
-            &sql.pick_published,
-            params![stored(*since), until.map_or(i64::MAX, reached), limit],
-            Pick::read,
-        )?,
+        Selection::PublishedSince { since, until } if states.contains(&State::Done) => {
+            let mut published = Vec::new();
+            let logged = sql.log.as_ref().map(|log| &log.pick_published);
+            for statement in [Some(&sql.pick_published), logged].into_iter().flatten() {
+                let span = params![stored(*since), until.map_or(i64::MAX, reached), limit];
+                published.append(&mut rows(conn, statement, span, Pick::read)?);
+            }
+            published
+        }
         Selection::Matching(filter) => {
-            let statements = (&sql.pick_open, sql.pick_all.as_str());
-            let mut matching = matching(conn, statements, filter, states, None, limit, Pick::read)?;
-            matching.sort_unstable_by_key(|pick| pick.seq);
-            matching
+            let statements = sql.picking();
+            matching(conn, statements, filter, states, None, limit, Pick::read)?
         }
         _ => Vec::new(),
     };
+    picks.sort_unstable_by_key(|pick| pick.seq);
     let more = picks.len() > CHANGE_MAX;
     picks.truncate(CHANGE_MAX);
     Ok((picks, more))
@@ -65,7 +67,7 @@ pub(super) fn pick(
 /// not read, else one over all rows. The result is not sorted across states.
 pub(super) fn matching<T>(
     conn: &Connection,
-    (open, all): (&[String; 4], &str),
+    statements: Listing<'_>,
     filter: &Filter,
     allowed: &[State],
     after: Option<i64>,
@@ -85,14 +87,16 @@ pub(super) fn matching<T>(
         let mask = mask(&states);
         return rows(
             conn,
-            all,
+            statements.all,
             params![after, topic, key, partition, limit, mask],
             read,
         );
     }
     let mut found = Vec::new();
-    for ((state, _), statement) in OPEN.iter().zip(open) {
-        if states.contains(state) {
+    let logged = statements.logged.map(|logged| (State::Pending, logged));
+    let apart = OPEN.iter().map(|(state, _)| *state).zip(statements.open);
+    for (state, statement) in apart.chain(logged) {
+        if states.contains(&state) {
             found.append(&mut rows(
                 conn,
                 statement,

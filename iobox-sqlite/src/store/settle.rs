@@ -1,15 +1,18 @@
 //! Settling: recording outcomes, fenced by the epoch and guarded by the revision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use iobox_core::{
     partition::Partition,
-    store::{Change, Epoch, Mark, Settled, Settlement, State, Verdict},
+    store::{Change, Epoch, Mark, Revision, Settled, Settlement, State, Verdict},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::lease::holds;
-use crate::{error::Failure, row::cut, sql::Sql, time::delay_ms};
+use super::{
+    cursor::{self, Cursor},
+    lease::holds,
+};
+use crate::{error::Failure, log::LogSql, row::cut, sql::Sql, time::delay_ms};
 
 /// Applies settlements in their order; see [`Store::settle`](iobox_core::store::Store::settle).
 ///
@@ -22,26 +25,57 @@ pub(super) fn settle(
 ) -> Result<Vec<Settled>, Failure> {
     let now = sql.read_clock(conn)?;
     let mut fences: HashMap<(Partition, Epoch), bool> = HashMap::new();
+    for settlement in settlements {
+        let (partition, epoch) = (settlement.partition, settlement.epoch);
+        if let Entry::Vacant(fence) = fences.entry((partition, epoch)) {
+            fence.insert(holds(conn, sql, &sql.shelf.queue, partition, epoch)?);
+        }
+    }
+    let held = |one: &Settlement| fences.get(&(one.partition, one.epoch)) == Some(&true);
+    let taken = match &sql.log {
+        Some(log) => take(conn, log, settlements.iter().filter(|one| held(one)), now)?,
+        None => HashSet::new(),
+    };
     let mut results = Vec::with_capacity(settlements.len());
     for settlement in settlements {
-        let fence = (settlement.partition, settlement.epoch);
-        let held = match fences.get(&fence) {
-            Some(held) => *held,
-            None => {
-                let held = holds(conn, sql, &sql.shelf.queue, fence.0, fence.1)?;
-                fences.insert(fence, held);
-                held
-            }
-        };
-        results.push(if !held {
+        results.push(if !held(settlement) {
             Settled::LeaseLost
-        } else if apply(conn, sql, settlement, now)? || is_repeated(conn, sql, settlement)? {
+        } else if taken.contains(&settlement.seq.0)
+            || apply(conn, sql, settlement, now)?
+            || is_repeated(conn, sql, settlement)?
+        {
             Settled::Applied
         } else {
             Settled::Superseded
         });
     }
     Ok(results)
+}
+
+/// Moves the cursors of the log over messages that went through at the first attempt, without a word
+/// to add. Returns the seqs of those; the others are settled by their rows.
+fn take<'a>(
+    conn: &Connection,
+    log: &LogSql,
+    settlements: impl Iterator<Item = &'a Settlement>,
+    now: i64,
+) -> Result<HashSet<i64>, Failure> {
+    let mut plain: BTreeMap<Partition, Vec<i64>> = BTreeMap::new();
+    for one in settlements {
+        let done = Change::Verdict(Verdict::Done { duplicate: false });
+        // What is logged was never changed.
+        if one.change == done && one.attempt == 1 && one.revision == Revision(0) {
+            plain.entry(one.partition).or_default().push(one.seq.0);
+        }
+    }
+    let mut all = HashSet::new();
+    for (partition, seqs) in plain {
+        let cursor = Cursor::read(conn, log, partition)?;
+        let taken = cursor.take(conn, log, partition, &seqs)?;
+        cursor::note(conn, log, partition, &taken, now)?;
+        all.extend(taken);
+    }
+    Ok(all)
 }
 
 /// Changes the row, if it is still as the settlement expects it.

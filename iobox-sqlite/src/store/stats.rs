@@ -19,18 +19,20 @@ pub(super) fn stats(conn: &Connection, sql: &Sql, queue: &Queue) -> Result<Stats
     let now = sql.read_clock(conn)?;
     let mut stats = Stats::default();
     let mut oldest: Option<i64> = None;
-    for ((state, _), statement) in OPEN.iter().zip(&sql.count) {
+    let logged = sql.log.as_ref().map(|log| (State::Pending, &log.count));
+    let apart = OPEN.iter().map(|(state, _)| *state).zip(&sql.count);
+    for (state, statement) in apart.chain(logged) {
         let (count, first): (i64, Option<i64>) = conn
             .prepare_cached(statement)?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let count = u64::try_from(count).unwrap_or_default();
         match state {
-            State::Pending => stats.pending = count,
+            State::Pending => stats.pending += count,
             State::Retrying => stats.retrying = count,
             State::Waiting => stats.waiting = count,
             _ => stats.dead = count,
         }
-        if *state != State::Dead {
+        if state != State::Dead {
             oldest = oldest.into_iter().chain(first).min();
         }
     }

@@ -15,6 +15,7 @@ mod fixture;
 mod full;
 mod identifiers;
 mod inbox;
+mod log;
 mod migration;
 mod processes;
 mod relay;

@@ -101,6 +101,6 @@ async fn processes_that_migrate_at_once_agree() {
         .map(super::child::Process::finish)
         .collect();
     assert_eq!(origins.len(), 1, "one origin: {origins:?}");
-    assert_eq!(file.number("SELECT count(*) FROM iobox_migration"), 3);
+    assert_eq!(file.number("SELECT count(*) FROM iobox_migration"), 4);
     assert_eq!(file.number("SELECT count(*) FROM iobox_partition"), 16);
 }

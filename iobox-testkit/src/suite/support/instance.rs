@@ -12,7 +12,7 @@ use iobox_core::{
     store::{
         AcquireRequest, Acquired, Change, Epoch, FetchPartition, FetchRequest, Fetched, Grant,
         InstanceId, Pending, ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement,
-        Store,
+        Store, Verdict,
     },
 };
 use uuid::Uuid;
@@ -224,8 +224,8 @@ impl<S: Store> Instance<S> {
         fetched.pending.remove(0)
     }
 
-    /// The settlement of a row under the epoch that this instance holds, with its attempts as they
-    /// are.
+    /// The settlement of a row under the epoch that this instance holds. An attempt is counted when it is
+    /// done; else its attempts stay as they are.
     #[must_use]
     pub fn settlement(&self, row: &Pending, change: Change) -> Settlement {
         Settlement {
@@ -233,7 +233,8 @@ impl<S: Store> Instance<S> {
             epoch: self.epoch(row.partition),
             seq: row.seq,
             revision: row.revision,
-            attempt: row.attempt,
+            attempt: row.attempt
+                + u32::from(matches!(change, Change::Verdict(Verdict::Done { .. }))),
             change,
         }
     }
