@@ -24,6 +24,8 @@
     partition smallint not null,
     seen pg_snapshot not null,
     upto bigint not null,
+    -- How often a person changed messages of the log.
+    changes bigint not null default 0,
     behind bigint[] not null default '{}',
     ahead bigint[] not null default '{}',
     ahead_xids xid8[] not null default '{}',

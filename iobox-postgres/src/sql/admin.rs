@@ -271,8 +271,16 @@ delete from {id} as known where known.id = any (array(select id from old))
 ";
 
 /// Holds the cursors of a log where they are, until the end of the transaction: what is pending there
-/// and what is done stays so. Locks all of them FOR UPDATE in order.
-const LOCK: &str = "select from {cursor} order by partition for update";
+/// and what is done stays so. Locks all of them FOR UPDATE in order, and counts, so that a settlement
+/// that waits for one of them learns that what it sees is old.
+const LOCK: &str = "
+with locked as materialized (
+  select k.partition from {cursor} as k order by k.partition for update
+)
+update {cursor} as k set changes = k.changes + 1
+from locked as l
+where k.partition = l.partition
+";
 
 /// The time by the clock of the store, in microseconds since 1970.
 const NOW: &str = "select (extract(epoch from {clock}()) * 1000000)::bigint";

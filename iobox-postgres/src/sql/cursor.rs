@@ -16,7 +16,9 @@ pub(super) const BEHIND_MAX: usize = 256;
 /// needs a word of its own, since the broker knew it or it was not the first attempt, and one that is
 /// apart from the log, is updated (`changed`).
 ///
-/// A cursor is locked FOR UPDATE, behind the fence and in the same order. Then, for each one:
+/// A cursor is locked FOR UPDATE, behind the fence and in the same order. A person who changed messages
+/// (`changes`) while this statement waited for that made what it sees of them old: such a cursor is told
+/// as `unsteady` and left where it is, and the caller repeats. Then, for each other one:
 ///
 /// * `fresh`: nothing is moved unless what the cursor has seen is within what this statement sees. It
 ///   may not be, when another settlement of the same caller moved it while this one waited for the
@@ -39,8 +41,12 @@ with {fence}, now as materialized (
     with ordinality as i (partition, seq, revision, attempt, duplicate, ord)
   join {message} as m on m.partition = i.partition and m.seq = i.seq and m.revision = i.revision
   where i.partition = any (array(select partition from fence)) and m.state in (0, 1, 2, 6)
-), place as materialized (
-  select k.partition, k.seen, k.upto, k.behind, k.ahead, k.ahead_xids, k.parked_keys,
+), before as materialized (
+  select k.partition, k.changes
+  from {cursor} as k
+  where k.partition = any (array(select partition from fence))
+), locked as materialized (
+  select k.partition, k.changes, k.seen, k.upto, k.behind, k.ahead, k.ahead_xids, k.parked_keys,
     k.parked_first, k.parked_last, h.hint::pg_snapshot as hint
   from {cursor} as k
   join unnest($2::smallint[], $9::text[]) as h (partition, hint) on h.partition = k.partition
@@ -48,6 +54,10 @@ with {fence}, now as materialized (
     and k.partition in (select partition from given where plain)
   order by k.partition
   for update of k
+), place as materialized (
+  select l.*
+  from locked as l
+  join before as b on b.partition = l.partition and b.changes = l.changes
 ), ahead as materialized (
   select p.partition, a.seq, a.xid
   from place as p cross join lateral unnest(p.ahead, p.ahead_xids) as a (seq, xid)
@@ -200,7 +210,10 @@ with {fence}, now as materialized (
 select
   array(select partition from fence) as held,
   array(select ord from changed union all select ord from logged) as applied,
-  array(select partition from moved where adopted) as adopted
+  array(select partition from moved where adopted) as adopted,
+  array(
+    select l.partition from locked as l where l.partition not in (select partition from place)
+  ) as unsteady
 ";
 
 /// Removes logged rows that were done longer ago than `$1` microseconds, at most `$2` rows, oldest

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use iobox_core::{
-    Result,
+    Error, Result,
     partition::Partition,
     store::{Change, Mark, Seq, Settled, Settlement, State, Verdict},
 };
@@ -13,11 +13,14 @@ use crate::{error::from_sqlx, row::get, sql::Shelf};
 
 /// The longest reason that is kept, in bytes.
 const REASON_MAX: usize = 1_000;
+/// How often a statement is repeated since a person changed messages while it waited.
+const REPEATS_MAX: usize = 8;
 
 impl PostgresStore {
     pub(super) async fn settle_all(&self, settlements: &[Settlement]) -> Result<Vec<Settled>> {
         let mut results = vec![None; settlements.len()];
         let mut left: Vec<usize> = (0..settlements.len()).collect();
+        let mut repeats = 0;
         // A statement changes each row once and knows one epoch of each partition: what comes
         // second goes into a second statement.
         while !left.is_empty() {
@@ -33,12 +36,24 @@ impl PostgresStore {
             round.sort_unstable_by_key(|&at| settlements.get(at).map(place));
             let batch: Vec<&Settlement> =
                 round.iter().filter_map(|&at| settlements.get(at)).collect();
-            for (at, settled) in round.iter().zip(self.settle_batch(&batch).await?) {
-                if let Some(result) = results.get_mut(*at) {
-                    *result = Some(settled);
+            let settled = self.settle_batch(&batch).await?;
+            let unsteady = settled.contains(&None);
+            left = Vec::new();
+            for (&at, settled) in round.iter().zip(settled) {
+                if let Some(result) = results.get_mut(at) {
+                    *result = settled;
+                }
+                if settled.is_none() {
+                    left.push(at);
                 }
             }
-            left = later;
+            left.extend(later);
+            repeats += usize::from(unsteady);
+            if repeats > REPEATS_MAX {
+                return Err(Error::unavailable(
+                    "messages were changed by hand again and again while they were settled",
+                ));
+            }
         }
         Ok(results
             .into_iter()
@@ -46,7 +61,8 @@ impl PostgresStore {
             .collect())
     }
 
-    async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Settled>> {
+    /// Settles a batch by one statement; `None` stands for what must be settled again.
+    async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Option<Settled>>> {
         let columns = Columns::new(batch, &self.shelf);
         let statement = match (columns.all_done, self.shelf.is_log()) {
             (true, true) => &self.sql.cursor.done,
@@ -85,8 +101,10 @@ impl PostgresStore {
             .map_err(|source| from_sqlx("settling", source))?;
         let held: HashSet<i16> = get::<Vec<i16>>(&row, 0)?.into_iter().collect();
         let applied: HashSet<i64> = get::<Vec<i64>>(&row, 1)?.into_iter().collect();
+        let mut unsteady = Vec::new();
         if columns.all_done && self.shelf.is_log() {
             let adopted: Vec<i16> = get(&row, 2)?;
+            unsteady = get::<Vec<i16>>(&row, 3)?;
             for (&partition, hint) in columns.homes.iter().zip(&hints) {
                 if adopted.contains(&self.shelf.number(partition)) {
                     self.hints.reached(partition, hint.as_deref());
@@ -97,16 +115,17 @@ impl PostgresStore {
         let mut results = Vec::with_capacity(batch.len());
         let mut open = Vec::new();
         for (at, (ord, settlement)) in (1_i64..).zip(batch).enumerate() {
-            results.push(
-                if !held.contains(&self.shelf.number(settlement.partition)) {
-                    Settled::LeaseLost
-                } else if applied.contains(&ord) {
-                    Settled::Applied
-                } else {
-                    open.push(at);
-                    Settled::Superseded
-                },
-            );
+            let partition = self.shelf.number(settlement.partition);
+            results.push(if !held.contains(&partition) {
+                Some(Settled::LeaseLost)
+            } else if applied.contains(&ord) {
+                Some(Settled::Applied)
+            } else if unsteady.contains(&partition) {
+                None
+            } else {
+                open.push(at);
+                Some(Settled::Superseded)
+            });
         }
         if !open.is_empty() {
             self.recognise(batch, &open, &mut results).await?;
@@ -120,7 +139,7 @@ impl PostgresStore {
         &self,
         batch: &[&Settlement],
         open: &[usize],
-        results: &mut [Settled],
+        results: &mut [Option<Settled>],
     ) -> Result<()> {
         let asked: Vec<(usize, &Settlement)> = open
             .iter()
@@ -152,7 +171,7 @@ impl PostgresStore {
                 )
                 && let Some(result) = results.get_mut(*at)
             {
-                *result = Settled::Applied;
+                *result = Some(Settled::Applied);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod support;
 
 mod crowd;
 mod cursor;
+mod hand;
 mod restore;
 mod storm;
 

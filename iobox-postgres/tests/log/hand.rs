@@ -1,0 +1,74 @@
+//! What a person changes while messages are settled.
+
+use std::{sync::Arc, time::Duration};
+
+use iobox_core::{
+    queue::Queue,
+    store::{Admin, Selection, Settled, State, Store},
+};
+
+use crate::{
+    count, drafts, id_of, pending,
+    support::{DONE, Owner, Schema, connection, enqueue, id, number, run},
+};
+
+/// Waits until so many statements about the tables of `schema` wait for a lock.
+async fn waiting(schema: &Schema, wanted: i64) {
+    let waits = format!(
+        "select count(*) from pg_stat_activity
+         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
+        schema.0
+    );
+    let mut watch = connection().await;
+    while number(&mut watch, waits.clone()).await < wanted {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The settlement has read the message, and waits for the cursor that the discard holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_waits_for_a_discard_learns_of_it() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let owner = Owner::new(&store).await;
+    enqueue(&store, &drafts("m", 3)).await;
+    let rows = owner.fetch(10).await.pending;
+    assert_eq!(id_of(&rows[1]), "m-1");
+    let mut stopper = connection().await;
+    run(&mut stopper, "begin").await;
+    let hold = format!(
+        "select from \"{}\".message where id = 'm-1' for update",
+        schema.0
+    );
+    run(&mut stopper, hold).await;
+    let discarding = {
+        let store = Arc::clone(&store);
+        let selection = Selection::One(id("m-1"));
+        tokio::spawn(async move { store.discard(&Queue::Outbox, &selection, false).await })
+    };
+    waiting(&schema, 1).await;
+    let settling = {
+        let store = Arc::clone(&store);
+        let settlements: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let mut settlement = owner.settlement(row, DONE);
+                settlement.attempt = 1;
+                settlement
+            })
+            .collect();
+        tokio::spawn(async move { store.settle(&settlements).await })
+    };
+    waiting(&schema, 2).await;
+    run(&mut stopper, "rollback").await;
+    assert_eq!(discarding.await.unwrap().unwrap().count, 1);
+    assert_eq!(
+        settling.await.unwrap().unwrap(),
+        [Settled::Applied, Settled::Superseded, Settled::Applied]
+    );
+    let entry = store.get(&Queue::Outbox, &id("m-1")).await.unwrap();
+    assert_eq!(entry.unwrap().state, State::Discarded);
+    assert_eq!(pending(&store).await, 0);
+    let done = "select count(*) from {s}.outbox where state = 'done'";
+    assert_eq!(count(&schema, done).await, 2);
+}
