@@ -15,7 +15,7 @@ use iobox_core::{
 use iobox_postgres::PostgresStore;
 use sqlx::{Connection, PgConnection, postgres::PgPoolOptions};
 
-use crate::support::{Owner, Schema, connection, enqueue, id, options, run};
+use crate::support::{Owner, Schema, connection, enqueue, id, options, run, until_locked_out};
 
 fn draft(text: &str) -> Draft {
     Draft::new("orders.created", text.to_owned()).id(text)
@@ -157,14 +157,7 @@ async fn race(level: &str) -> iobox_core::Result<Vec<Enqueued>> {
         }
     });
     // Until the second one waits for the first.
-    let waits = format!(
-        "select count(*) from pg_stat_activity
-         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
-        schema.0
-    );
-    while support::number(&mut connection().await, waits.clone()).await == 0 {
-        assert!(!second.is_finished());
-    }
+    until_locked_out(&schema, 1, &second).await;
     run(&mut one, "commit").await;
     second.await.unwrap()
 }

@@ -28,7 +28,7 @@ use iobox_postgres::PostgresStore;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use crate::support::{DONE, Owner, Schema, connection, enqueue, number, run};
+use crate::support::{DONE, Owner, Schema, connection, enqueue, number, run, until_locked_out};
 
 const PARTITIONS: u16 = 4;
 
@@ -222,14 +222,7 @@ async fn a_settle_waits_for_a_takeover_under_way_and_is_refused() {
         let settlement = owner.settlement(&rows[0], DONE);
         tokio::spawn(async move { store.settle(&[settlement]).await.unwrap() })
     };
-    let waits = format!(
-        "select count(*) from pg_stat_activity
-         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
-        schema.0
-    );
-    while number(&mut connection().await, waits.clone()).await == 0 {
-        assert!(!settling.is_finished());
-    }
+    until_locked_out(&schema, 1, &settling).await;
     run(&mut taker, "commit").await;
     assert_eq!(settling.await.unwrap(), [Settled::LeaseLost]);
     let open = format!(
@@ -274,14 +267,7 @@ async fn a_taker_with_an_old_snapshot_takes_nothing_from_a_live_owner() {
             store.acquire(&request).await.unwrap()
         })
     };
-    let waits = format!(
-        "select count(*) from pg_stat_activity
-         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
-        schema.0
-    );
-    while number(&mut connection().await, waits.clone()).await == 0 {
-        assert!(!acquiring.is_finished());
-    }
+    until_locked_out(&schema, 1, &acquiring).await;
     let other = format!(
         "insert into \"{0}\".instance select 'outbox', gen_random_uuid(), now(), now() + '1 h', 0;
          update \"{0}\".partition

@@ -23,13 +23,8 @@ use crate::{
 /// The version of the tables that this program makes and knows.
 const VERSION: i64 = 4;
 
-/// The table of messages. State 6, logged, is that of version 4.
-const OUTBOX: &str = "
--- AUTOINCREMENT: a seq is never used again, also after a purge.
-CREATE TABLE IF NOT EXISTS {p}outbox (
-    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
-    partition    INTEGER NOT NULL CHECK (partition BETWEEN 0 AND 255),
-    state        INTEGER NOT NULL DEFAULT 6 CHECK (state BETWEEN 0 AND 6),
+/// What stands in a row of the outbox and in one of a handler.
+const ROW: &str = "\
     revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
     attempt      INTEGER NOT NULL DEFAULT 0,
     crashes      INTEGER NOT NULL DEFAULT 0,
@@ -43,7 +38,16 @@ CREATE TABLE IF NOT EXISTS {p}outbox (
     enqueued_at  INTEGER NOT NULL,
     due_at       INTEGER,
     settled_at   INTEGER,
-    id           TEXT NOT NULL,
+";
+
+/// The table of messages. State 6, logged, is that of version 4.
+const OUTBOX: &str = "
+-- AUTOINCREMENT: a seq is never used again, also after a purge.
+CREATE TABLE IF NOT EXISTS {p}outbox (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    partition    INTEGER NOT NULL CHECK (partition BETWEEN 0 AND 255),
+    state        INTEGER NOT NULL DEFAULT 6 CHECK (state BETWEEN 0 AND 6),
+{row}    id           TEXT NOT NULL,
     topic        TEXT NOT NULL,
     key          TEXT,
     reason       TEXT
@@ -171,20 +175,7 @@ CREATE TABLE IF NOT EXISTS {p}inbox (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
     partition    INTEGER NOT NULL CHECK (partition > 255),
     state        INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5),
-    revision     INTEGER NOT NULL DEFAULT 0 CHECK (revision BETWEEN 0 AND 2147483647),
-    attempt      INTEGER NOT NULL DEFAULT 0,
-    crashes      INTEGER NOT NULL DEFAULT 0,
-    uncertain    INTEGER NOT NULL DEFAULT 0,
-    alone        INTEGER NOT NULL DEFAULT 0,
-    suspect      INTEGER NOT NULL DEFAULT 0,
-    halts        INTEGER NOT NULL DEFAULT 0,
-    absorbed     INTEGER NOT NULL DEFAULT 0,
-    replay       INTEGER,
-    size         INTEGER NOT NULL,
-    enqueued_at  INTEGER NOT NULL,
-    due_at       INTEGER,
-    settled_at   INTEGER,
-    message      INTEGER NOT NULL,
+{row}    message      INTEGER NOT NULL,
     id           TEXT NOT NULL,
     topic        TEXT NOT NULL,
     key          TEXT,
@@ -253,7 +244,7 @@ const RANDOM_UUID: &str = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2))
 pub fn migration_sql(config: &Config) -> String {
     let tables = tables(&config.prefix);
     let rows = rows(&config.prefix, config.partitions, RANDOM_UUID);
-    let inbox = fill(INBOX, &config.prefix);
+    let inbox = fill(&INBOX.replace("{row}", ROW), &config.prefix);
     let ingest = fill(INGEST, &config.prefix);
     let log = log_tables(&config.prefix);
     format!("{}\n{rows}{inbox}{ingest}{log}", tables.trim_start())
@@ -276,7 +267,7 @@ pub(crate) fn migrate(
             tx.execute_batch(&rows(prefix, partitions, &origin))?;
         }
         if version(tx, sql)? == 1 {
-            tx.execute_batch(&fill(INBOX, prefix))?;
+            tx.execute_batch(&fill(&INBOX.replace("{row}", ROW), prefix))?;
         }
         if version(tx, sql)? == 2 {
             tx.execute_batch(&fill(INGEST, prefix))?;
@@ -285,7 +276,7 @@ pub(crate) fn migrate(
             tx.execute_batch(&log_tables(prefix))?;
         }
         if version(tx, sql)? == 3 {
-            let rebuilt = OUTBOX.replace("{p}outbox", "{p}rebuilt");
+            let rebuilt = outbox_table().replace("{p}outbox", "{p}rebuilt");
             tx.execute_batch(&fill(
                 &format!("DROP VIEW {{p}}messages;{rebuilt}{REBUILD}"),
                 prefix,
@@ -380,7 +371,11 @@ fn table_exists(conn: &Connection, name: &str) -> Result<bool, Failure> {
 }
 
 fn tables(prefix: &Ident) -> String {
-    fill(&TABLES.replace("{outbox}", OUTBOX.trim()), prefix)
+    fill(&TABLES.replace("{outbox}", &outbox_table()), prefix)
+}
+
+fn outbox_table() -> String {
+    OUTBOX.trim().replace("{row}", ROW)
 }
 
 fn log_tables(prefix: &Ident) -> String {

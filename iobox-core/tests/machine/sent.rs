@@ -2,8 +2,16 @@
 
 use crate::{
     breaker::rig_of,
-    rig::{ms, ok, permanent, transient, unavailable, unknown},
+    rig::{Rig, ms, ok, permanent, transient, unavailable, unknown},
 };
+
+/// Sends the message "late", in a batch of its own.
+fn send_another(rig: &mut Rig) {
+    let now = rig.time().since_start();
+    rig.store.enqueue(0, "late", "", now);
+    rig.run(ms(200));
+    assert!(rig.in_flight().contains(&"late".to_owned()));
+}
 
 #[test]
 fn an_unknown_outcome_counts_if_a_message_was_answered_that_was_sent_after_it() {
@@ -16,8 +24,7 @@ fn an_unknown_outcome_counts_if_a_message_was_answered_that_was_sent_after_it() 
     ] {
         let mut rig = rig_of(1, 2);
         rig.run(ms(600));
-        rig.store.enqueue(0, "late", "", ms(600));
-        rig.run(ms(200));
+        send_another(&mut rig);
         assert_eq!(rig.in_flight(), ["late", "m0"]);
         rig.outcome("late", answer);
         rig.outcome("m0", unknown());
@@ -63,8 +70,7 @@ fn a_message_that_may_wait_for_its_turn_in_an_earlier_batch_is_not_overtaken_by_
     rig.run(ms(600));
     rig.outcome("m1", ok());
     rig.outcome("m3", ok());
-    rig.store.enqueue(0, "late", "", ms(600));
-    rig.run(ms(200));
+    send_another(&mut rig);
     rig.outcome("late", ok());
     rig.outcome("m2", unknown());
     rig.run(ms(5));
@@ -73,8 +79,7 @@ fn a_message_that_may_wait_for_its_turn_in_an_earlier_batch_is_not_overtaken_by_
     let mut rig = batches();
     rig.outcome("m3", ok());
     rig.run(ms(600));
-    rig.store.enqueue(0, "late", "", ms(600));
-    rig.run(ms(200));
+    send_another(&mut rig);
     rig.outcome("late", ok());
     rig.outcome("m2", unknown());
     rig.run(ms(5));

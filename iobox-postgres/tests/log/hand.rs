@@ -1,6 +1,6 @@
 //! What a person changes while messages are settled.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use iobox_core::{
     queue::Queue,
@@ -9,21 +9,8 @@ use iobox_core::{
 
 use crate::{
     count, drafts, id_of, pending,
-    support::{DONE, Owner, Schema, connection, enqueue, id, number, run},
+    support::{DONE, Owner, Schema, connection, enqueue, id, run, until_locked_out},
 };
-
-/// Waits until so many statements about the tables of `schema` wait for a lock.
-async fn waiting(schema: &Schema, wanted: i64) {
-    let waits = format!(
-        "select count(*) from pg_stat_activity
-         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
-        schema.0
-    );
-    let mut watch = connection().await;
-    while number(&mut watch, waits.clone()).await < wanted {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 /// The settlement has read the message, and waits for the cursor that the discard holds.
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +33,7 @@ async fn a_settlement_that_waits_for_a_discard_learns_of_it() {
         let selection = Selection::One(id("m-1"));
         tokio::spawn(async move { store.discard(&Queue::Outbox, &selection, false).await })
     };
-    waiting(&schema, 1).await;
+    until_locked_out(&schema, 1, &discarding).await;
     let settling = {
         let store = Arc::clone(&store);
         let settlements: Vec<_> = rows
@@ -59,7 +46,7 @@ async fn a_settlement_that_waits_for_a_discard_learns_of_it() {
             .collect();
         tokio::spawn(async move { store.settle(&settlements).await })
     };
-    waiting(&schema, 2).await;
+    until_locked_out(&schema, 2, &settling).await;
     run(&mut stopper, "rollback").await;
     assert_eq!(discarding.await.unwrap().unwrap().count, 1);
     assert_eq!(

@@ -14,6 +14,7 @@ use iobox_core::{
 };
 use iobox_postgres::{Config, ConfigBuilder, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// The server to test on.
@@ -239,4 +240,18 @@ pub(crate) fn id(text: &str) -> MessageId {
 
 pub(crate) fn partitions(count: u16) -> Partitions {
     Partitions::new(count).expect("a valid count")
+}
+
+/// Waits until so many statements about the tables of `schema` wait for a lock; `task` must not end
+/// meanwhile.
+pub(crate) async fn until_locked_out<T>(schema: &Schema, statements: i64, task: &JoinHandle<T>) {
+    let waits = format!(
+        "select count(*) from pg_stat_activity
+         where wait_event_type = 'Lock' and query like '%\"{}\"%'",
+        schema.0
+    );
+    let mut watch = connection().await;
+    while number(&mut watch, waits.clone()).await < statements {
+        assert!(!task.is_finished(), "nothing was in its way");
+    }
 }

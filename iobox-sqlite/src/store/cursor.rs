@@ -11,7 +11,7 @@ use crate::{error::Failure, log::LogSql};
 const AHEAD_MAX: usize = 1_024;
 
 /// The cursor of a partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cursor {
     /// The logged rows up to this seq are done.
     pub(super) upto: i64,
