@@ -9,7 +9,6 @@
 )]
 
 mod load;
-mod memory;
 mod oracle;
 mod plan;
 mod stage;
@@ -73,7 +72,6 @@ fn main() -> ExitCode {
     let result = runtime
         .context("no runtime")
         .and_then(|runtime| runtime.block_on(run(&cli)));
-    memory::remove();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,10 +15,9 @@ use tokio::{
 
 use crate::{
     load::{KEYS, Load},
-    memory,
     oracle::{Known, Oracle},
     plan::{Event, Kind, Victim, WORKERS},
-    support::{POLL, broker::Broker, checker::Accepted, database::Database, log},
+    support::{POLL, broker::Broker, database::Database, log},
     tally::Tally,
     verdict::Evidence,
     worker::{BOOK, NOTE, Worker},
@@ -73,10 +72,10 @@ impl Stage {
         .await
     }
 
-    /// SQLite to Redis to SQLite, with the append-only file that most people have.
+    /// SQLite to Redis to SQLite.
     pub(crate) async fn sqlite(seed: u64) -> Result<Self> {
         let (from, to) = (Database::sqlite().await, Database::sqlite().await);
-        let broker = Broker::redis_with(&memory::settings()?).await;
+        let broker = Broker::redis().await;
         Self::start("sqlite-redis-sqlite", from, to, broker, None, seed).await
     }
 
@@ -303,7 +302,7 @@ impl Stage {
             stream: self.broker.accepted().await,
             effects: self.to.effects(BOOK).await,
             notes: log::read(&self.to.log()),
-            absorbed: absorbed(&log::read(&self.from.log())),
+            confirmed: log::read(&self.from.log()),
             dead: all.iter().map(|stats| stats.dead).sum(),
             unsettled: all.iter().map(|stats| stats.unsettled()).sum(),
             left: all.iter().map(|stats| stats.instances.len()).sum(),
@@ -324,9 +323,4 @@ impl Stage {
             && self.to.handler_stats(BOOK).await.unsettled() == 0
             && self.to.handler_stats(NOTE).await.unsettled() == 0
     }
-}
-
-/// How many copies the broker confirmed as such.
-fn absorbed(confirmed: &[Accepted]) -> usize {
-    confirmed.iter().filter(|one| one.is_duplicate()).count()
 }

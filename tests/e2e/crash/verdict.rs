@@ -1,6 +1,6 @@
 //! The verdict: what the evidence of one flow says about its guarantees.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ pub(crate) struct Evidence {
     pub(crate) effects: Vec<Accepted>,
     /// The log of the plain handler.
     pub(crate) notes: Vec<Accepted>,
-    /// Copies that the broker confirmed as such.
-    pub(crate) absorbed: usize,
+    /// What the relays noted when the broker had confirmed it.
+    pub(crate) confirmed: Vec<Accepted>,
     pub(crate) dead: u64,
     pub(crate) unsettled: u64,
     /// Instances that are still registered.
@@ -69,6 +69,13 @@ pub(crate) fn judge(evidence: &Evidence, tally: &Tally) -> Verdict {
                 violations.push(format!("{place}: {} {what}, such as {few:?}", ids.len()));
             }
         }
+    }
+    if !stream.lost.is_empty() {
+        let confirmed = evidence.confirmed.iter().map(|one| one.id.as_str());
+        let confirmed: HashSet<&str> = confirmed.collect();
+        let lost = stream.lost.iter();
+        let forgotten = lost.filter(|id| confirmed.contains(id.as_str())).count();
+        violations.push(format!("stream: {forgotten} of the lost had been confirmed"));
     }
     let stream_max = if evidence.absorbs_copies {
         0
@@ -116,7 +123,7 @@ pub(crate) fn judge(evidence: &Evidence, tally: &Tally) -> Verdict {
         "never_committed": sum(|report| report.phantom.len()),
         "stream_copies": stream.duplicates,
         "stream_copies_max": stream_max,
-        "absorbed_by_broker": evidence.absorbed,
+        "absorbed_by_broker": evidence.confirmed.iter().filter(|one| one.is_duplicate()).count(),
         "effects": evidence.effects.len(),
         "effects_twice": effects.duplicates,
         "noted": evidence.notes.len(),

@@ -93,7 +93,7 @@ fn evidence() -> Evidence {
         stream: all.clone(),
         effects: all.clone(),
         notes: all,
-        absorbed: 0,
+        confirmed: seen(&["w0-0-a-1"]),
         dead: 0,
         unsettled: 0,
         left: 0,
@@ -128,7 +128,7 @@ fn a_run_in_which_all_is_well_has_no_violation() {
 #[test]
 fn every_violation_is_seen() {
     type Change = fn(&mut Evidence);
-    let changes: [(&str, Change); 13] = [
+    let changes: [(&str, Change); 15] = [
         ("is not in the database", |all| {
             all.known.committed.insert("w1-0-a-9".to_owned());
         }),
@@ -136,6 +136,12 @@ fn every_violation_is_seen() {
             all.history.push(row("w0-2-a-3", 3))
         }),
         ("stream: 1 lost", |all| drop(all.stream.pop())),
+        ("stream: 0 of the lost had been confirmed", |all| {
+            drop(all.stream.pop());
+        }),
+        ("stream: 1 of the lost had been confirmed", |all| {
+            drop(all.stream.remove(0));
+        }),
         ("effects: 1 lost", |all| drop(all.effects.pop())),
         ("notes: 1 lost", |all| drop(all.notes.pop())),
         ("effects: 1 never committed", |all| {
