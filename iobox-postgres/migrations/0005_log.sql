@@ -24,7 +24,7 @@
     partition smallint not null,
     seen pg_snapshot not null,
     upto bigint not null,
-    -- How often a person changed messages of the log.
+    -- How often messages of the log were changed by a person, or left it in a settlement.
     changes bigint not null default 0,
     behind bigint[] not null default '{}',
     ahead bigint[] not null default '{}',

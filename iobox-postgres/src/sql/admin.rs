@@ -159,7 +159,7 @@ with picked as materialized ({select}), chosen as materialized (
   where not {dry} and exists (select from chosen)
 ), changed as (
   update {{message}} as m
-  set state = 0, revision = m.revision + 1, attempt = 0, crashes = 0, suspect = false,
+  set state = 0, revision = {{revisions}} + 1, attempt = 0, crashes = 0, suspect = false,
     alone = false, halts = false, due_at = null, settled_at = null, absorbed = false,
     replay = (select n from number)
   from chosen as c

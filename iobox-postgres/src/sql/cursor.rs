@@ -16,9 +16,10 @@ pub(super) const BEHIND_MAX: usize = 256;
 /// needs a word of its own, since the broker knew it or it was not the first attempt, and one that is
 /// apart from the log, is updated (`changed`).
 ///
-/// A cursor is locked FOR UPDATE, behind the fence and in the same order. A person who changed messages
-/// (`changes`) while this statement waited for that made what it sees of them old: such a cursor is told
-/// as `unsteady` and left where it is, and the caller repeats. Then, for each other one:
+/// A cursor is locked FOR UPDATE, behind the fence and in the same order. Who changed messages
+/// (`changes`) while this statement waited for that, a person, or a settlement by which some left the
+/// log, made what it sees of them old: such a cursor is told as `unsteady` and left where it is, and the
+/// caller repeats. Then, for each other one:
 ///
 /// * `fresh`: nothing is moved unless what the cursor has seen is within what this statement sees. It
 ///   may not be, when another settlement of the same caller moved it while this one waited for the
@@ -172,6 +173,7 @@ with {fence}, now as materialized (
   update {cursor} as k
   set seen = case when g.partition is null then r.seen else now.snapshot end,
     upto = case when g.partition is null then r.upto else r.top end,
+    changes = k.changes + case when cardinality(g.seqs) > {behind_max} then 1 else 0 end,
     ahead = case when g.partition is null then coalesce(rest.seqs, '{}') else '{}' end,
     ahead_xids = case when g.partition is null then coalesce(rest.xids, '{}') else '{}' end,
     behind = case

@@ -5,6 +5,7 @@
 //! here, and nothing else is ever put into a statement: this is the one place that says so to sqlx.
 
 mod admin;
+mod advance;
 mod crowd;
 mod cursor;
 mod enqueue;
@@ -27,6 +28,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, postgres::PgArguments, query::Query};
 
 pub(crate) use admin::{AdminSql, SelectionSql};
+pub(crate) use advance::AdvanceSql;
 pub(crate) use crowd::CrowdSql;
 pub(crate) use cursor::CursorSql;
 pub(crate) use enqueue::EnqueueSql;
@@ -90,6 +92,7 @@ impl fmt::Debug for Statement {
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) admin: AdminSql,
+    pub(crate) advance: AdvanceSql,
     pub(crate) crowd: CrowdSql,
     pub(crate) cursor: CursorSql,
     pub(crate) enqueue: EnqueueSql,
@@ -106,6 +109,7 @@ impl Sql {
     pub(crate) fn new(names: &Names) -> Self {
         Self {
             admin: AdminSql::new(names),
+            advance: AdvanceSql::new(names),
             crowd: CrowdSql::new(names),
             cursor: CursorSql::new(names),
             enqueue: EnqueueSql::new(names),

@@ -67,6 +67,7 @@ fn cases(sql: &Sql) -> Vec<Case<'_>> {
         ("ingest.backlog", &sql.ingest.backlog, &[PENDING, DUE]),
         ("mark.mark", &sql.mark.mark, &[KEY]),
         ("settle.look", &sql.settle.look, &[KEY]),
+        ("advance.advance", &sql.advance.advance, &[KEY, XID]),
         ("cursor.done", &sql.cursor.done, &[KEY, XID]),
         ("crowd.park", &sql.crowd.park, &[KEY, XID, BLOCKER]),
         ("crowd.unpark", &sql.crowd.unpark, &[KEY, BLOCKER]),

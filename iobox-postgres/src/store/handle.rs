@@ -30,8 +30,8 @@ const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// A [`Store`] in Postgres.
 ///
 /// It has connections of its own ([`Config::connections_max`] at most) and never touches the
-/// caller's but to enqueue. Every call may be dropped: it is one autocommitted statement, done or
-/// not done. Clones are the same store.
+/// caller's but to enqueue. Every call may be dropped: its statements are autocommitted, each done or
+/// not done, and may be repeated. Clones are the same store.
 #[derive(Clone)]
 pub struct PostgresStore {
     pub(super) config: Arc<Config>,

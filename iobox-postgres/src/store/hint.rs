@@ -39,8 +39,28 @@ impl Hints {
     }
 
     pub(super) fn get(&self, partition: Partition) -> Option<String> {
+        self.both(partition).map(|(oldest, _)| oldest)
+    }
+
+    /// The oldest and the latest, if that is another one.
+    pub(super) fn both(&self, partition: Partition) -> Option<(String, Option<String>)> {
         let pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pairs.get(&partition).map(|pair| pair.oldest.clone())
+        let pair = pairs.get(&partition)?;
+        Some((pair.oldest.clone(), pair.latest.clone()))
+    }
+
+    /// The cursor moved to the latest snapshot of those days, or to an earlier one.
+    pub(super) fn advanced(&self, partition: Partition, snapshot: &str) {
+        let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pairs
+            .get(&partition)
+            .is_some_and(|pair| pair.latest.as_deref() == Some(snapshot))
+        {
+            pairs.remove(&partition);
+            return;
+        }
+        drop(pairs);
+        self.reached(partition, Some(snapshot));
     }
 
     /// The cursor moved to `snapshot`, or beyond it.

@@ -1,6 +1,7 @@
 //! The store, by what is asked of it.
 
 mod admin;
+mod advance;
 mod enqueue;
 mod fetch;
 mod handle;

@@ -1,4 +1,4 @@
-//! Settling: one fenced statement for a batch.
+//! Settling: a fenced statement for what is done as a whole, and one for everything else.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::{error::from_sqlx, row::get, sql::Shelf};
 
 /// The longest reason that is kept, in bytes.
 const REASON_MAX: usize = 1_000;
-/// How often a statement is repeated since a person changed messages while it waited.
+/// How often a statement is repeated since messages were changed while it waited.
 const REPEATS_MAX: usize = 8;
 
 impl PostgresStore {
@@ -51,7 +51,7 @@ impl PostgresStore {
             repeats += usize::from(unsteady);
             if repeats > REPEATS_MAX {
                 return Err(Error::unavailable(
-                    "messages were changed by hand again and again while they were settled",
+                    "messages were changed again and again while they were settled",
                 ));
             }
         }
@@ -61,8 +61,24 @@ impl PostgresStore {
             .collect())
     }
 
-    /// Settles a batch by one statement; `None` stands for what must be settled again.
+    /// Settles a batch, in order of partition and seq; `None` stands for what must be settled again.
     async fn settle_batch(&self, batch: &[&Settlement]) -> Result<Vec<Option<Settled>>> {
+        let mut results = self.advance(batch).await?;
+        let open = batch.iter().zip(&results);
+        let open = open.filter_map(|(one, result)| result.is_none().then_some(*one));
+        let open: Vec<&Settlement> = open.collect();
+        if open.is_empty() {
+            return Ok(results);
+        }
+        let left = results.iter_mut().filter(|result| result.is_none());
+        for (result, settled) in left.zip(self.settle_each(&open).await?) {
+            *result = settled;
+        }
+        Ok(results)
+    }
+
+    /// Settles a batch by one statement that looks at each message; `None` as above.
+    async fn settle_each(&self, batch: &[&Settlement]) -> Result<Vec<Option<Settled>>> {
         let columns = Columns::new(batch, &self.shelf);
         let statement = match (columns.all_done, self.shelf.is_log()) {
             (true, true) => &self.sql.cursor.done,

@@ -12,6 +12,7 @@ mod crowd;
 mod cursor;
 mod hand;
 mod restore;
+mod spill;
 mod storm;
 
 use iobox_core::{

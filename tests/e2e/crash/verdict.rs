@@ -75,7 +75,9 @@ pub(crate) fn judge(evidence: &Evidence, tally: &Tally) -> Verdict {
         let confirmed: HashSet<&str> = confirmed.collect();
         let lost = stream.lost.iter();
         let forgotten = lost.filter(|id| confirmed.contains(id.as_str())).count();
-        violations.push(format!("stream: {forgotten} of the lost had been confirmed"));
+        violations.push(format!(
+            "stream: {forgotten} of the lost had been confirmed"
+        ));
     }
     let stream_max = if evidence.absorbs_copies {
         0
