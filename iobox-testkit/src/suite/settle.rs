@@ -203,6 +203,9 @@ pub async fn a_verdict_repeated_after_a_replay_is_superseded<H: Harness>() {
         replay_one(harness.store().as_ref(), &id).await;
         assert_eq!(one.send(&settlement).await, Settled::Superseded);
         assert_eq!(state(harness.store().as_ref(), &id).await, State::Pending);
+        // The verdict and the replay are two changes, also where a verdict leaves the row as it is.
+        let again = one.one().await;
+        assert_eq!(again.revision, row.revision.next().next());
     }
 }
 
