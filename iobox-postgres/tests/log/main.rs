@@ -14,6 +14,7 @@ mod hand;
 mod restore;
 mod spill;
 mod storm;
+mod stretch;
 
 use iobox_core::{
     message::Draft,

@@ -1,0 +1,133 @@
+//! Stretches that are done as a whole, and what only looks like one.
+
+use std::sync::Arc;
+
+use iobox_core::store::{Enqueue, Pending, Settled};
+use iobox_postgres::PostgresStore;
+
+use crate::{
+    count, drafts, ids, pending,
+    support::{DONE, Owner, Schema, connection, enqueue, run},
+};
+
+async fn done(owner: &Owner, rows: &[Pending]) {
+    let settled = owner.settle(rows, &DONE).await;
+    assert!(settled.iter().all(|one| *one == Settled::Applied));
+}
+
+/// The same owner by way of another store, which remembers other fetches.
+fn by(store: &Arc<PostgresStore>, owner: &Owner) -> Owner {
+    Owner {
+        store: Arc::clone(store),
+        instance: owner.instance,
+        granted: owner.granted.clone(),
+    }
+}
+
+/// Lets the next message have the seq behind this one.
+async fn draw(schema: &Schema, seq: i64) {
+    let sql = format!("select setval('\"{}\".message_seq', {seq})", schema.0);
+    run(&mut connection().await, sql).await;
+}
+
+/// Messages of a transaction that was under way when the cursor went past their seqs, and that are
+/// fetched and not settled while what comes behind them is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_does_not_cover_what_was_committed_late() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let owner = Owner::new(&store).await;
+    let mut late = connection().await;
+    run(&mut late, "begin").await;
+    store.enqueue(&mut late, &drafts("late", 3)).await.unwrap();
+    enqueue(&store, &drafts("early", 5)).await;
+    done(&owner, &owner.fetch(100).await.pending).await;
+    run(&mut late, "commit").await;
+    enqueue(&store, &drafts("new", 5)).await;
+    let fetched = owner.fetch(100).await;
+    assert_eq!(fetched.pending.len(), 8);
+    done(&owner, &fetched.pending[3..]).await;
+    assert_eq!(pending(&store).await, 3);
+    let again = owner.fetch(100).await;
+    assert_eq!(ids(&again), ["late-0", "late-1", "late-2"]);
+    done(&owner, &again.pending).await;
+    assert_eq!(pending(&store).await, 0);
+}
+
+/// Messages whose seqs were drawn long before their transaction took its id, behind the snapshot of the
+/// cursor and below its seq.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_does_not_cover_seqs_that_were_drawn_early() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let owner = Owner::new(&store).await;
+    draw(&schema, 1_000).await;
+    enqueue(&store, &drafts("early", 5)).await;
+    done(&owner, &owner.fetch(100).await.pending).await;
+    draw(&schema, 100).await;
+    enqueue(&store, &drafts("late", 3)).await;
+    draw(&schema, 2_000).await;
+    enqueue(&store, &drafts("new", 5)).await;
+    let fetched = owner.fetch(100).await;
+    assert_eq!(fetched.pending.len(), 8);
+    done(&owner, &fetched.pending[3..]).await;
+    assert_eq!(pending(&store).await, 3);
+    let again = owner.fetch(100).await;
+    assert_eq!(ids(&again), ["late-0", "late-1", "late-2"]);
+    done(&owner, &again.pending).await;
+    assert_eq!(pending(&store).await, 0);
+}
+
+/// What is settled was fetched by another store, so that no snapshot at hand shows all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_stays_within_what_its_snapshot_shows() {
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let other = schema.store(schema.config().partitions(1)).await;
+    let owner = Owner::new(&store).await;
+    enqueue(&store, &drafts("a", 3)).await;
+    assert_eq!(owner.fetch(100).await.pending.len(), 3);
+    enqueue(&store, &drafts("b", 3)).await;
+    let rows = by(&other, &owner).fetch(100).await.pending;
+    assert_eq!(rows.len(), 6);
+    done(&owner, &rows).await;
+    assert_eq!(pending(&store).await, 0);
+    assert!(owner.fetch(100).await.pending.is_empty());
+    let done = "select count(*) from {s}.outbox where state = 'done'";
+    assert_eq!(count(&schema, done).await, 6);
+}
+
+/// The cursor has seen more than the snapshot that a store remembers: messages of a transaction that was
+/// under way in that snapshot, and of one that took its id after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_does_not_take_the_cursor_back() {
+    for under_way in [true, false] {
+        let schema = Schema::new();
+        let store = schema.migrated(1).await;
+        let other = schema.store(schema.config().partitions(1)).await;
+        let owner = Owner::new(&store).await;
+        let mut late = connection().await;
+        if under_way {
+            run(&mut late, "begin").await;
+            store.enqueue(&mut late, &drafts("late", 2)).await.unwrap();
+        } else {
+            draw(&schema, 1_000).await;
+        }
+        enqueue(&store, &drafts("early", 3)).await;
+        let early = owner.fetch(100).await.pending;
+        assert_eq!(early.len(), 3);
+        if under_way {
+            run(&mut late, "commit").await;
+        } else {
+            draw(&schema, 100).await;
+            enqueue(&store, &drafts("late", 2)).await;
+        }
+        let elsewhere = by(&other, &owner);
+        let all = elsewhere.fetch(100).await;
+        assert_eq!(ids(&all)[..2], ["late-0", "late-1"]);
+        done(&elsewhere, &all.pending[..2]).await;
+        done(&owner, &early).await;
+        assert_eq!(pending(&store).await, 0);
+        assert!(owner.fetch(100).await.pending.is_empty());
+    }
+}
