@@ -16,6 +16,9 @@ use crate::{
     store::{Body, FetchPartition, FetchRequest, Fetched, Pending, Verdict},
 };
 
+/// The least bytes that a fetch asks for, where there are as many: more than any message has, so that
+/// none brings more than it asked for.
+const BYTES_MIN: usize = 2 * 1024 * 1024;
 /// The most rows asked of a partition that is not known to have any.
 const PROBE_LIMIT: usize = 64;
 /// How many rows that a call sets aside tell that there are more, at most: their partition is clogged.
@@ -82,7 +85,10 @@ impl Machine {
             (0, 0)
         } else {
             let (room, bytes) = self.room();
-            (room.min(self.settings.fetch), bytes)
+            let limit = room.min(self.settings.fetch);
+            // What another fetch beside it may bring needs bytes too.
+            let share = bytes.saturating_mul(limit).div_ceil(room.max(1));
+            (limit, share.max(BYTES_MIN).min(bytes))
         };
         let probe = PROBE_LIMIT.min(if clears { self.settings.fetch } else { limit });
         let mut due: Vec<Partition> = self

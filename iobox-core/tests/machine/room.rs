@@ -104,6 +104,30 @@ fn memory_holds_no_more_rows_than_there_is_room_for() {
     );
 }
 
+/// Fetches of several partitions may be under way side by side: one that asked for all the bytes there
+/// are would leave the next one with a handful, whatever its rows.
+#[test]
+fn a_fetch_asks_for_the_bytes_of_its_rows() {
+    let mut store = Store::new(2);
+    for n in 0..40_u8 {
+        store.enqueue(n % 2, &format!("m{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    (settings.batch, settings.fetch, settings.max_in_flight) = (2, 2, 4);
+    settings.max_buffered_bytes = 64 << 20;
+    let mut rig = Rig::new(settings, store);
+    rig.run(ms(500));
+    let first = &rig.fetches[0];
+    assert_eq!(
+        (first.limit, first.bytes),
+        (2, 16 << 20),
+        "2 of 4 + 2 + 2 rows"
+    );
+    for fetch in &rig.fetches {
+        assert!(fetch.bytes >= fetch.limit << 20, "{fetch:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
