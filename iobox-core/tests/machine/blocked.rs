@@ -1,7 +1,7 @@
 //! Rule 6: the store decides who is blocked; a blocked row never runs and is moved to waiting.
 
 use iobox_core::{
-    dispatch::{DeadLetterPolicy, Outcome},
+    dispatch::{DeadLetterPolicy, Event, Outcome},
     store::{FetchRequest, State},
 };
 
@@ -34,6 +34,11 @@ fn a_blocked_row_never_runs_and_is_moved_to_waiting() {
     assert_eq!(rig.ran, ["a0", "b0"]);
     assert_eq!(rig.store.count(State::Waiting), 29);
     assert_eq!(rig.machine.buffered().0, 0);
+    let told = rig.events.iter().filter_map(|event| match event {
+        Event::SetAside { count } => Some(*count),
+        _ => None,
+    });
+    assert_eq!(told.sum::<usize>(), 29);
 }
 
 #[test]

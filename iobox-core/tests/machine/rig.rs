@@ -217,7 +217,9 @@ impl Rig {
                 self.reply(reply);
             }
             let played = self.play();
-            self.events.extend(self.machine.events());
+            let events: Vec<Event> = self.machine.events().collect();
+            assert!(!events.contains(&Event::SetAside { count: 0 }));
+            self.events.extend(events);
             if quiet && !played {
                 return;
             }

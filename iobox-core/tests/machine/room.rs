@@ -104,6 +104,43 @@ fn memory_holds_no_more_rows_than_there_is_room_for() {
     );
 }
 
+/// A kill repeats what was executed and is not settled: what is in flight, and one batch.
+#[test]
+fn what_a_kill_repeats_is_bounded() {
+    let mut store = Store::new(1);
+    for n in 0..60 {
+        store.enqueue(0, &format!("m{n}"), "", ms(0));
+    }
+    let mut rig = Rig::new(settings(), store);
+    rig.hold.insert(Kind::Settle);
+    rig.script(|_| Some(ok()));
+    rig.run(ms(400));
+    assert_eq!(rig.ran.len(), 3 + 4);
+}
+
+#[test]
+fn fetches_side_by_side_fit_into_memory_together() {
+    let mut store = Store::new(16);
+    for n in 0..640_u16 {
+        let partition = u8::try_from(n % 16).unwrap();
+        store.enqueue(partition, &format!("m{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    (settings.batch, settings.fetch, settings.max_in_flight) = (16, 16, 8);
+    let mut rig = Rig::new(settings, store);
+    rig.hold.insert(Kind::Fetch);
+    rig.run(ms(50));
+    rig.answer(Kind::Fetch);
+    rig.run(ms(50));
+    let under_way = rig.waiting.iter().filter_map(|command| match command {
+        Command::Fetch(_, request) => Some(request.limit),
+        _ => None,
+    });
+    let under_way: Vec<usize> = under_way.collect();
+    assert_eq!(rig.machine.buffered().0, 16);
+    assert_eq!(under_way, [16, 8], "8 + 16 + 16 rows are the capacity");
+}
+
 /// Fetches of several partitions may be under way side by side: one that asked for all the bytes there
 /// are would leave the next one with a handful, whatever its rows.
 #[test]
