@@ -25,6 +25,7 @@ mod drain;
 mod handover;
 mod lease;
 mod liveness;
+mod memory;
 mod outcome;
 mod room;
 mod sent;

@@ -334,7 +334,7 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
                 "memory_stays_within_its_bounds",
             ),
             (
-                "iobox-core/tests/machine/room.rs",
+                "iobox-core/tests/machine/memory.rs",
                 "memory_holds_no_more_rows_than_there_is_room_for",
             ),
             ("tests/e2e/tests/outage.rs", "of_the_broker_on_postgres"),
