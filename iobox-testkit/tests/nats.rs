@@ -24,10 +24,11 @@ fn request(nats: &Nats, subject: &str, payload: &str) -> Result<String> {
     lines.next().context("what the server says first")??;
     let connect = "{\"verbose\":false,\"headers\":true,\"no_responders\":true}";
     let length = payload.len();
-    write!(
-        stream,
+    // In one piece: the server closes the connection as soon as it has refused the first line.
+    let commands = format!(
         "CONNECT {connect}\r\nSUB answer 1\r\nPUB {subject} answer {length}\r\n{payload}\r\n"
-    )?;
+    );
+    stream.write_all(commands.as_bytes())?;
     for line in lines {
         let line = line?;
         ensure!(!line.starts_with("-ERR"), "the server says {line}");
