@@ -45,16 +45,7 @@ with {fence}, now as materialized (
   cross join lateral (
     select s.seen
     from unnest(array[p.latest::pg_snapshot, p.earlier::pg_snapshot, p.seen]) as s (seen)
-    where pg_catalog.pg_snapshot_xmax(s.seen) >= pg_catalog.pg_snapshot_xmax(p.seen)
-      and not exists (
-        select from pg_catalog.pg_snapshot_xip(s.seen) as x (xid)
-        where pg_catalog.pg_visible_in_snapshot(x.xid, p.seen)
-      )
-      and pg_catalog.pg_snapshot_xmax(s.seen) <= pg_catalog.pg_snapshot_xmax(now.snapshot)
-      and not exists (
-        select from pg_catalog.pg_snapshot_xip(now.snapshot) as x (xid)
-        where pg_catalog.pg_visible_in_snapshot(x.xid, s.seen)
-      )
+    where {is_later} and {is_within}
       and p.seqs = array(
         select m.seq
         from (
@@ -67,22 +58,10 @@ with {fence}, now as materialized (
             limit cardinality(p.seqs) + 1
           )
           union all
-          select m.seq
-          from (
-            select m.seq, m.xid from {message} as m
-            where {logged_of}p.partition::integer
-              and m.xid >= pg_catalog.pg_snapshot_xmax(p.seen) and m.seq <= p.upto
-            offset 0
-          ) as m
+          select m.seq from {began} as m
           where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen)
           union all
-          select m.seq
-          from pg_catalog.pg_snapshot_xip(p.seen) as x (xid)
-          cross join lateral (
-            select m.seq, m.xid from {message} as m
-            where {logged_of}p.partition::integer and m.xid = x.xid and m.seq <= p.upto
-            offset 0
-          ) as m
+          select m.seq from {under_way} as m
           where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen)
         ) as m
         order by m.seq
@@ -113,9 +92,13 @@ pub(crate) struct AdvanceSql {
 
 impl AdvanceSql {
     pub(super) fn new(names: &Names) -> Self {
+        let [began, under_way] = log::late("m.seq, m.xid", "p.partition", "p");
         let text = ADVANCE
-            .replace("{logged}", log::LOGGED)
-            .replace("{logged_of}", log::LOGGED_OF);
+            .replace("{is_later}", &log::within("p.seen", "s.seen"))
+            .replace("{is_within}", &log::within("s.seen", "now.snapshot"))
+            .replace("{began}", &began)
+            .replace("{under_way}", &under_way)
+            .replace("{logged}", log::LOGGED);
         Self {
             advance: Statement::new(names, &text),
         }

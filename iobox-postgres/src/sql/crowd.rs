@@ -34,11 +34,7 @@ with {fence}, now as materialized (
   select k.*
   from place as k
   cross join now
-  where pg_catalog.pg_snapshot_xmax(k.seen) <= pg_catalog.pg_snapshot_xmax(now.snapshot)
-    and not exists (
-      select from pg_catalog.pg_snapshot_xip(now.snapshot) as x (xid)
-      where pg_catalog.pg_visible_in_snapshot(x.xid, k.seen)
-    )
+  where {fresh}
 ), named as materialized (
   select n.partition, n.key, n.is_full, old.first as parked, (
       select b.seq from {message} as b
@@ -196,11 +192,7 @@ with {fence}, now as materialized (
   from place as k
   cross join now
   cross join lateral unnest(k.parked_keys, k.parked_first, k.parked_last) as u (key, first, last)
-  where pg_catalog.pg_snapshot_xmax(k.seen) <= pg_catalog.pg_snapshot_xmax(now.snapshot)
-    and not exists (
-      select from pg_catalog.pg_snapshot_xip(now.snapshot) as x (xid)
-      where pg_catalog.pg_visible_in_snapshot(x.xid, k.seen)
-    )
+  where {fresh}
     and (k.partition, u.key) in (
       select n.partition, n.key from unnest($4::smallint[], $5::text[]) as n (partition, key)
     )
@@ -277,6 +269,7 @@ impl CrowdSql {
         let new = |template: &str| {
             let text = template
                 .replace("{late}", &late)
+                .replace("{fresh}", &log::within("k.seen", "now.snapshot"))
                 .replace("{logged}", log::LOGGED);
             let text = bounds.iter().fold(text, |text, (name, bound)| {
                 text.replace(name, &bound.to_string())

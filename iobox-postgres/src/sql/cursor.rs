@@ -76,22 +76,8 @@ with {fence}, now as materialized (
   select partition, seq, xid from logged where not known
 ), rules as materialized (
   select p.partition, p.hint, greatest(p.upto, f.top) as top,
-    pg_catalog.pg_snapshot_xmax(p.seen) <= pg_catalog.pg_snapshot_xmax(now.snapshot)
-      and not exists (
-        select from pg_catalog.pg_snapshot_xip(now.snapshot) as x (xid)
-        where pg_catalog.pg_visible_in_snapshot(x.xid, p.seen)
-      ) as fresh,
-    p.hint is not null
-      and pg_catalog.pg_snapshot_xmax(p.hint) >= pg_catalog.pg_snapshot_xmax(p.seen)
-      and not exists (
-        select from pg_catalog.pg_snapshot_xip(p.hint) as x (xid)
-        where pg_catalog.pg_visible_in_snapshot(x.xid, p.seen)
-      )
-      and pg_catalog.pg_snapshot_xmax(p.hint) <= pg_catalog.pg_snapshot_xmax(now.snapshot)
-      and not exists (
-        select from pg_catalog.pg_snapshot_xip(now.snapshot) as x (xid)
-        where pg_catalog.pg_visible_in_snapshot(x.xid, p.hint)
-      ) as later
+    {seen_is_within} as fresh,
+    p.hint is not null and {hint_is_later} and {hint_is_within} as later
   from place as p
   cross join now
   left join (
@@ -105,24 +91,11 @@ with {fence}, now as materialized (
   join place as k on k.partition = r.partition
   cross join lateral (
     select case when not (r.fresh and r.later) then false else exists (
-      select from (
-        select m.seq, m.xid, m.key from {message} as m
-        where {logged_of}r.partition::integer
-          and m.xid >= pg_catalog.pg_snapshot_xmax(k.seen) and m.seq <= k.upto
-        offset 0
-      ) as m
+      select from {began} as m
       where pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
         and m.seq not in (select seq from finished) and not {aside}
     ) or exists (
-      select from (
-        select m.*
-        from pg_catalog.pg_snapshot_xip(k.seen) as x (xid)
-        cross join lateral (
-          select m.seq, m.xid, m.key from {message} as m
-          where {logged_of}r.partition::integer and m.xid = x.xid and m.seq <= k.upto
-          offset 0
-        ) as m
-      ) as m
+      select from {under_way} as m
       where pg_catalog.pg_visible_in_snapshot(m.xid, r.hint)
         and m.seq not in (select seq from finished) and not {aside}
     ) end as any
@@ -268,12 +241,17 @@ pub(crate) struct CursorSql {
 impl CursorSql {
     pub(super) fn new(names: &Names) -> Self {
         let gaps = log::pending("m.seq", "r.partition", " and m.seq <= r.top", "");
+        let [began, under_way] = log::late("m.seq, m.xid, m.key", "r.partition", "k");
         let done = DONE
+            .replace("{seen_is_within}", &log::within("p.seen", "now.snapshot"))
+            .replace("{hint_is_later}", &log::within("p.seen", "p.hint"))
+            .replace("{hint_is_within}", &log::within("p.hint", "now.snapshot"))
+            .replace("{began}", &began)
+            .replace("{under_way}", &under_way)
             .replace("{gaps}", &gaps)
             .replace("{ahead_max}", &AHEAD_MAX.to_string())
             .replace("{behind_max}", &BEHIND_MAX.to_string())
-            .replace("{logged}", log::LOGGED)
-            .replace("{logged_of}", log::LOGGED_OF);
+            .replace("{logged}", log::LOGGED);
         Self {
             done: Statement::new(names, &done),
             purge: Statement::new(names, &PURGE.replace("{logged}", log::LOGGED)),

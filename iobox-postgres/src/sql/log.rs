@@ -93,17 +93,51 @@ pub(super) fn place(shelf: &Shelf, template: &str) -> String {
 /// whole partition.
 pub(super) const LOGGED: &str = "m.state + 0 = 6";
 
-/// That a row `m` of a partition is logged, for a statement that goes by the index `message_xid`: written
-/// so that no other index serves.
-pub(super) const LOGGED_OF: &str = "m.state = 6 and m.partition::integer = ";
+/// That all that the snapshot `inner` shows is visible in `outer` too.
+pub(super) fn within(inner: &str, outer: &str) -> String {
+    format!(
+        "(pg_catalog.pg_snapshot_xmax({inner}) <= pg_catalog.pg_snapshot_xmax({outer})
+      and not exists (
+        select from pg_catalog.pg_snapshot_xip({outer}) as x (xid)
+        where pg_catalog.pg_visible_in_snapshot(x.xid, {inner})
+      ))"
+    )
+}
+
+/// The logged rows of a partition that were committed late, with a seq that the cursor `k` had gone past:
+/// those of transactions that began behind its snapshot, and of those that were under way in it. Two
+/// tables for a join, by the index `message_xid`; the conditions are written so that no other index serves.
+///
+/// They are looked up first and sorted then (`offset`): to the planner, who does not know how few they
+/// are, the primary key looks good since it has the order, and it would walk the whole history.
+pub(super) fn late(columns: &str, partition: &str, k: &str) -> [String; 2] {
+    let rows = |which: &str| {
+        format!(
+            "(
+            select {columns} from {{message}} as m
+            where m.state = 6 and m.partition::integer = {partition}::integer
+              and {which} and m.seq <= {k}.upto
+            offset 0
+          )"
+        )
+    };
+    let began = rows(&format!("m.xid >= pg_catalog.pg_snapshot_xmax({k}.seen)"));
+    let under_way = rows("m.xid = x.xid");
+    [
+        began,
+        format!(
+            "(
+            select m.* from pg_catalog.pg_snapshot_xip({k}.seen) as x (xid)
+            cross join lateral {under_way} as m
+          )"
+        ),
+    ]
+}
 
 /// The logged rows of a partition that are pending, as further parts of a union: those behind the
 /// cursor and those that it left by the primary key, and those that were committed late by the index
 /// `message_xid`. `partition` is an expression for the partition, `k` the row of its cursor; each part
 /// ends with `tail`.
-///
-/// The late ones are looked up first and sorted then (`offset`): to the planner, who does not know how
-/// few they are, the primary key looks good since it has the order, and it would walk the whole history.
 pub(super) fn pending(columns: &str, partition: &str, also: &str, tail: &str) -> String {
     let part = |from: &str, which: &str| {
         format!(
@@ -117,27 +151,7 @@ pub(super) fn pending(columns: &str, partition: &str, also: &str, tail: &str) ->
         )"
         )
     };
-    let late = |which: &str| {
-        format!(
-            "select m.*, m.ctid from {{message}} as m
-            where {LOGGED_OF}{partition}::integer and {which} and m.seq <= k.upto
-            offset 0"
-        )
-    };
-    let running = format!(
-        "(
-            select m.* from pg_catalog.pg_snapshot_xip(k.seen) as x (xid) cross join lateral (
-            {}
-            ) as m
-          )",
-        late("m.xid = x.xid")
-    );
-    let later = format!(
-        "(
-            {}
-          )",
-        late("m.xid >= pg_catalog.pg_snapshot_xmax(k.seen)")
-    );
+    let [began, under_way] = late("m.*, m.ctid", partition, "k");
     let left = format!(
         "(
             select m.*, m.ctid
@@ -152,8 +166,8 @@ pub(super) fn pending(columns: &str, partition: &str, also: &str, tail: &str) ->
             "{message}",
             &format!("m.partition = {partition} and m.seq > k.upto and {LOGGED} and "),
         ),
-        part(&later, ""),
-        part(&running, ""),
+        part(&began, ""),
+        part(&under_way, ""),
         part(&left, ""),
     ]
     .concat()

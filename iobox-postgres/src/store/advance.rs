@@ -60,7 +60,7 @@ impl PostgresStore {
             if let Some(at) = moved.iter().position(|&moved| moved == number)
                 && let Some(snapshot) = seen.get(at)
             {
-                self.hints.advanced(home, snapshot);
+                self.hints.reached(home, snapshot);
             }
         }
         let homes: HashSet<Partition> = stretches.homes.into_iter().collect();

@@ -49,38 +49,24 @@ impl Hints {
         Some((pair.oldest.clone(), pair.latest.clone()))
     }
 
-    /// The cursor moved to the latest snapshot of those days, or to an earlier one.
-    pub(super) fn advanced(&self, partition: Partition, snapshot: &str) {
-        let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if pairs
-            .get(&partition)
-            .is_some_and(|pair| pair.latest.as_deref() == Some(snapshot))
-        {
-            pairs.remove(&partition);
-            return;
-        }
-        drop(pairs);
-        self.reached(partition, Some(snapshot));
-    }
-
-    /// The cursor moved to `snapshot`, or beyond it.
-    pub(super) fn reached(&self, partition: Partition, snapshot: Option<&str>) {
+    /// The cursor moved to `snapshot`, or beyond it. One that is no hint any more was reached by a
+    /// settlement that was quicker.
+    pub(super) fn reached(&self, partition: Partition, snapshot: &str) {
         let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(pair) = pairs.remove(&partition) else {
             return;
         };
-        if Some(pair.oldest.as_str()) == snapshot
-            && let Some(latest) = pair.latest
-        {
-            let next = Pair {
+        let left = if pair.latest.as_deref() == Some(snapshot) {
+            None
+        } else if pair.oldest == snapshot {
+            pair.latest.map(|latest| Pair {
                 oldest: latest,
                 latest: None,
-            };
-            pairs.insert(partition, next);
-        } else if Some(pair.oldest.as_str()) != snapshot {
-            // Another settlement was quicker.
-            pairs.insert(partition, pair);
-        }
+            })
+        } else {
+            Some(pair)
+        };
+        pairs.extend(left.map(|pair| (partition, pair)));
     }
 }
 
@@ -109,11 +95,17 @@ mod tests {
             hints.note(&parts, snapshot);
         }
         assert_eq!(hints.get(partition).as_deref(), Some("1:1:"));
-        hints.reached(partition, Some("0:0:"));
+        hints.reached(partition, "0:0:");
         assert_eq!(hints.get(partition).as_deref(), Some("1:1:"));
-        hints.reached(partition, Some("1:1:"));
+        hints.reached(partition, "1:1:");
         assert_eq!(hints.get(partition).as_deref(), Some("3:3:"));
-        hints.reached(partition, Some("3:3:"));
+        hints.reached(partition, "3:3:");
+        assert_eq!(hints.get(partition), None);
+        for snapshot in ["4:4:", "5:5:"] {
+            hints.note(&parts, snapshot);
+        }
+        // What is reached with the latest is reached with the oldest.
+        hints.reached(partition, "5:5:");
         assert_eq!(hints.get(partition), None);
     }
 }

@@ -122,8 +122,10 @@ impl PostgresStore {
             let adopted: Vec<i16> = get(&row, 2)?;
             unsteady = get::<Vec<i16>>(&row, 3)?;
             for (&partition, hint) in columns.homes.iter().zip(&hints) {
-                if adopted.contains(&self.shelf.number(partition)) {
-                    self.hints.reached(partition, hint.as_deref());
+                if adopted.contains(&self.shelf.number(partition))
+                    && let Some(hint) = hint
+                {
+                    self.hints.reached(partition, hint);
                 }
             }
         }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use iobox_core::{
     queue::Queue,
-    store::{Admin, Enqueue, Settled},
+    store::{Admin, Enqueue},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{
-    count, drafts, id_of, ids, pending,
-    support::{DONE, Owner, Schema, connection, enqueue, number, run},
+    count, done, drafts, id_of, ids, pending, settle,
+    support::{Owner, Schema, connection, enqueue, number, run},
 };
 
 /// How many seqs a cursor may list beside its snapshot.
@@ -31,11 +31,9 @@ async fn a_message_that_is_done_was_not_written_again() {
     let owner = Owner::new(&store).await;
     let fetched = owner.fetch(1_000).await;
     assert_eq!(fetched.pending.len(), 200);
-    let settled = owner.settle(&fetched.pending, &DONE).await;
-    assert!(settled.iter().all(|one| *one == Settled::Applied));
+    settle(&owner, &fetched.pending).await;
     assert_eq!(count(&schema, before).await, text, "a row was changed");
-    let done = "select count(*) from {s}.outbox where state = 'done'";
-    assert_eq!(count(&schema, done).await, 200);
+    assert_eq!(done(&schema).await, 200);
     assert_eq!(pending(&store).await, 0);
     assert!(owner.fetch(1_000).await.pending.is_empty());
     // Nothing is left beside the snapshot.
@@ -62,7 +60,7 @@ async fn a_commit_that_comes_late_is_not_lost() {
             enqueue(&store, &drafts(&format!("early-{round}"), 40)).await;
             let fetched = owner.fetch(100).await;
             assert_eq!(fetched.pending.len(), 40, "what is committed, nothing else");
-            owner.settle(&fetched.pending, &DONE).await;
+            settle(&owner, &fetched.pending).await;
         }
         assert_eq!(pending(&store).await, 0);
         let upto = count(&schema, "select upto from {s}.cursor").await;
@@ -77,11 +75,11 @@ async fn a_commit_that_comes_late_is_not_lost() {
         let fetched = owner.fetch(100).await;
         assert_eq!(ids(&fetched), ["late-0", "late-1", "late-2"]);
         // One of them, then another commit, then the rest.
-        owner.settle(&fetched.pending[1..2], &DONE).await;
+        settle(&owner, &fetched.pending[1..2]).await;
         enqueue(&store, &drafts("last", 1)).await;
         let fetched = owner.fetch(100).await;
         assert_eq!(ids(&fetched), ["late-0", "late-2", "last-0"]);
-        owner.settle(&fetched.pending, &DONE).await;
+        settle(&owner, &fetched.pending).await;
         assert_eq!(pending(&store).await, 0);
         assert!(owner.fetch(100).await.pending.is_empty());
     }
@@ -100,7 +98,7 @@ async fn a_long_transaction_elsewhere_holds_nothing_up() {
         enqueue(&store, &drafts(&format!("r{round}"), 60)).await;
         let fetched = owner.fetch(1_000).await;
         assert_eq!(fetched.pending.len(), 60);
-        owner.settle(&fetched.pending, &DONE).await;
+        settle(&owner, &fetched.pending).await;
     }
     let ahead = "select coalesce(sum(cardinality(ahead)), 0)::bigint from {s}.cursor";
     assert!(count(&schema, ahead).await <= 120, "two rounds at most");
@@ -121,8 +119,7 @@ async fn messages_that_are_stuck_are_listed_or_leave_the_log() {
         let fetched = owner.fetch(3_000).await;
         let (stuck, others) = fetched.pending.split_at(stuck);
         for some in others.chunks(100) {
-            let settled = owner.settle(some, &DONE).await;
-            assert!(settled.iter().all(|one| *one == Settled::Applied));
+            settle(&owner, some).await;
             let ahead = count(&schema, "select cardinality(ahead)::bigint from {s}.cursor").await;
             assert!(ahead <= AHEAD_MAX, "{ahead} are listed");
         }
@@ -138,16 +135,14 @@ async fn messages_that_are_stuck_are_listed_or_leave_the_log() {
         assert_eq!(ids(&again), stuck.iter().map(id_of).collect::<Vec<_>>());
         // They are the same messages to those who hold them.
         for _ in 0..2 {
-            let settled = owner.settle(stuck, &DONE).await;
-            assert!(settled.iter().all(|one| *one == Settled::Applied));
+            settle(&owner, stuck).await;
         }
         assert_eq!(pending(&store).await, 0);
-        let done = "select count(*) from {s}.outbox where state = 'done'";
-        assert_eq!(count(&schema, done).await, 3_000);
+        assert_eq!(done(&schema).await, 3_000);
         // One more, and nothing is behind the cursor any more.
         enqueue(&store, &drafts("last", 1)).await;
         let fetched = owner.fetch(10).await;
-        owner.settle(&fetched.pending, &DONE).await;
+        settle(&owner, &fetched.pending).await;
         let behind = count(
             &schema,
             "select cardinality(behind)::bigint from {s}.cursor",
@@ -165,7 +160,7 @@ async fn a_log_is_purged_in_bounded_steps() {
     let owner = Owner::new(&store).await;
     enqueue(&store, &drafts("m", 100)).await;
     let fetched = owner.fetch(1_000).await;
-    owner.settle(&fetched.pending[..90], &DONE).await;
+    settle(&owner, &fetched.pending[..90]).await;
     let purge = async |limit| {
         store
             .purge(&Queue::Outbox, Duration::ZERO, limit)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use iobox_core::{
     queue::Queue,
-    store::{Admin, Selection, Settled, State, Store},
+    store::{Admin, Selection, Settled, State},
 };
 
 use crate::{
-    count, drafts, id_of, pending,
-    support::{DONE, Owner, Schema, connection, enqueue, id, run, until_locked_out},
+    done, drafts, id_of, pending, settling,
+    support::{Owner, Schema, connection, enqueue, id, run, until_locked_out},
 };
 
 /// The settlement has read the message, and waits for the cursor that the discard holds.
@@ -34,18 +34,7 @@ async fn a_settlement_that_waits_for_a_discard_learns_of_it() {
         tokio::spawn(async move { store.discard(&Queue::Outbox, &selection, false).await })
     };
     until_locked_out(&schema, 1, &discarding).await;
-    let settling = {
-        let store = Arc::clone(&store);
-        let settlements: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                let mut settlement = owner.settlement(row, DONE);
-                settlement.attempt = 1;
-                settlement
-            })
-            .collect();
-        tokio::spawn(async move { store.settle(&settlements).await })
-    };
+    let settling = settling(&owner, &rows);
     until_locked_out(&schema, 2, &settling).await;
     run(&mut stopper, "rollback").await;
     assert_eq!(discarding.await.unwrap().unwrap().count, 1);
@@ -56,6 +45,5 @@ async fn a_settlement_that_waits_for_a_discard_learns_of_it() {
     let entry = store.get(&Queue::Outbox, &id("m-1")).await.unwrap();
     assert_eq!(entry.unwrap().state, State::Discarded);
     assert_eq!(pending(&store).await, 0);
-    let done = "select count(*) from {s}.outbox where state = 'done'";
-    assert_eq!(count(&schema, done).await, 2);
+    assert_eq!(done(&schema).await, 2);
 }

@@ -16,14 +16,18 @@ mod spill;
 mod storm;
 mod stretch;
 
+use std::sync::Arc;
+
 use iobox_core::{
+    Result,
     message::Draft,
     queue::Queue,
-    store::{Admin, Body, Fetched, Pending, Store},
+    store::{Admin, Body, Fetched, Pending, Settled, Store},
 };
 use iobox_postgres::PostgresStore;
+use tokio::task::JoinHandle;
 
-use crate::support::{Owner, Schema, connection, number};
+use crate::support::{DONE, Owner, Schema, connection, number};
 
 pub(crate) fn drafts(name: &str, count: usize) -> Vec<Draft> {
     (0..count)
@@ -49,6 +53,28 @@ pub(crate) async fn count(schema: &Schema, sql: &str) -> i64 {
 
 pub(crate) async fn pending(store: &PostgresStore) -> u64 {
     store.stats(&Queue::Outbox).await.unwrap().pending
+}
+
+/// How many messages people see as done.
+pub(crate) async fn done(schema: &Schema) -> i64 {
+    count(
+        schema,
+        "select count(*) from {s}.outbox where state = 'done'",
+    )
+    .await
+}
+
+/// Settles `rows` as done, all of them.
+pub(crate) async fn settle(owner: &Owner, rows: &[Pending]) {
+    let settled = owner.settle(rows, &DONE).await;
+    assert!(settled.iter().all(|one| *one == Settled::Applied));
+}
+
+/// Begins to settle `rows` as done.
+pub(crate) fn settling(owner: &Owner, rows: &[Pending]) -> JoinHandle<Result<Vec<Settled>>> {
+    let store = Arc::clone(&owner.store);
+    let settlements: Vec<_> = rows.iter().map(|row| owner.settlement(row, DONE)).collect();
+    tokio::spawn(async move { store.settle(&settlements).await })
 }
 
 /// Releases followers, as the sweep of the machine does.

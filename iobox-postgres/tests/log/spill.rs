@@ -1,12 +1,10 @@
 //! What leaves the log while its settlement waits.
 
-use std::sync::Arc;
-
-use iobox_core::store::{Pending, Settled, Store};
+use iobox_core::store::Settled;
 
 use crate::{
-    count, drafts, id_of, pending,
-    support::{DONE, Owner, Schema, connection, enqueue, run, until_locked_out},
+    count, drafts, id_of, pending, settle, settling,
+    support::{Owner, Schema, connection, enqueue, run, until_locked_out},
 };
 
 /// How many messages are stuck in front: more than a cursor lists.
@@ -23,7 +21,7 @@ async fn a_settlement_that_waits_learns_what_left_the_log() {
     let rows = owner.fetch(3_000).await.pending;
     let (stuck, others) = rows.split_at(STUCK);
     let (listed, last) = others.split_at(1_000);
-    owner.settle(listed, &DONE).await;
+    settle(&owner, listed).await;
     let apart = "select count(*) from {s}.message where state = 0";
     assert_eq!(count(&schema, apart).await, 0, "all is listed so far");
 
@@ -35,21 +33,9 @@ async fn a_settlement_that_waits_learns_what_left_the_log() {
         id_of(&stuck[0])
     );
     run(&mut stopper, hold).await;
-    let settle = |rows: &[Pending]| {
-        let store = Arc::clone(&store);
-        let settlements: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                let mut settlement = owner.settlement(row, DONE);
-                settlement.attempt = 1;
-                settlement
-            })
-            .collect();
-        tokio::spawn(async move { store.settle(&settlements).await })
-    };
-    let spilling = settle(last);
+    let spilling = settling(&owner, last);
     until_locked_out(&schema, 1, &spilling).await;
-    let waiting = settle(&stuck[10..20]);
+    let waiting = settling(&owner, &stuck[10..20]);
     until_locked_out(&schema, 2, &waiting).await;
     run(&mut stopper, "rollback").await;
     for task in [spilling, waiting] {

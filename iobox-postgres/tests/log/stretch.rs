@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use iobox_core::store::{Enqueue, Pending, Settled};
+use iobox_core::store::Enqueue;
 use iobox_postgres::PostgresStore;
 
 use crate::{
-    count, drafts, ids, pending,
-    support::{DONE, Owner, Schema, connection, enqueue, run},
+    done, drafts, ids, pending, settle,
+    support::{Owner, Schema, connection, enqueue, run},
 };
-
-async fn done(owner: &Owner, rows: &[Pending]) {
-    let settled = owner.settle(rows, &DONE).await;
-    assert!(settled.iter().all(|one| *one == Settled::Applied));
-}
 
 /// The same owner by way of another store, which remembers other fetches.
 fn by(store: &Arc<PostgresStore>, owner: &Owner) -> Owner {
@@ -30,6 +25,18 @@ async fn draw(schema: &Schema, seq: i64) {
     run(&mut connection().await, sql).await;
 }
 
+/// Of three messages that came late and five new ones the new ones are settled first.
+async fn the_late_ones_stay(owner: &Owner) {
+    let fetched = owner.fetch(100).await;
+    assert_eq!(fetched.pending.len(), 8);
+    settle(owner, &fetched.pending[3..]).await;
+    assert_eq!(pending(&owner.store).await, 3);
+    let again = owner.fetch(100).await;
+    assert_eq!(ids(&again), ["late-0", "late-1", "late-2"]);
+    settle(owner, &again.pending).await;
+    assert_eq!(pending(&owner.store).await, 0);
+}
+
 /// Messages of a transaction that was under way when the cursor went past their seqs, and that are
 /// fetched and not settled while what comes behind them is.
 #[tokio::test(flavor = "multi_thread")]
@@ -41,17 +48,10 @@ async fn a_stretch_does_not_cover_what_was_committed_late() {
     run(&mut late, "begin").await;
     store.enqueue(&mut late, &drafts("late", 3)).await.unwrap();
     enqueue(&store, &drafts("early", 5)).await;
-    done(&owner, &owner.fetch(100).await.pending).await;
+    settle(&owner, &owner.fetch(100).await.pending).await;
     run(&mut late, "commit").await;
     enqueue(&store, &drafts("new", 5)).await;
-    let fetched = owner.fetch(100).await;
-    assert_eq!(fetched.pending.len(), 8);
-    done(&owner, &fetched.pending[3..]).await;
-    assert_eq!(pending(&store).await, 3);
-    let again = owner.fetch(100).await;
-    assert_eq!(ids(&again), ["late-0", "late-1", "late-2"]);
-    done(&owner, &again.pending).await;
-    assert_eq!(pending(&store).await, 0);
+    the_late_ones_stay(&owner).await;
 }
 
 /// Messages whose seqs were drawn long before their transaction took its id, behind the snapshot of the
@@ -63,19 +63,12 @@ async fn a_stretch_does_not_cover_seqs_that_were_drawn_early() {
     let owner = Owner::new(&store).await;
     draw(&schema, 1_000).await;
     enqueue(&store, &drafts("early", 5)).await;
-    done(&owner, &owner.fetch(100).await.pending).await;
+    settle(&owner, &owner.fetch(100).await.pending).await;
     draw(&schema, 100).await;
     enqueue(&store, &drafts("late", 3)).await;
     draw(&schema, 2_000).await;
     enqueue(&store, &drafts("new", 5)).await;
-    let fetched = owner.fetch(100).await;
-    assert_eq!(fetched.pending.len(), 8);
-    done(&owner, &fetched.pending[3..]).await;
-    assert_eq!(pending(&store).await, 3);
-    let again = owner.fetch(100).await;
-    assert_eq!(ids(&again), ["late-0", "late-1", "late-2"]);
-    done(&owner, &again.pending).await;
-    assert_eq!(pending(&store).await, 0);
+    the_late_ones_stay(&owner).await;
 }
 
 /// What is settled was fetched by another store, so that no snapshot at hand shows all of it.
@@ -90,11 +83,10 @@ async fn a_stretch_stays_within_what_its_snapshot_shows() {
     enqueue(&store, &drafts("b", 3)).await;
     let rows = by(&other, &owner).fetch(100).await.pending;
     assert_eq!(rows.len(), 6);
-    done(&owner, &rows).await;
+    settle(&owner, &rows).await;
     assert_eq!(pending(&store).await, 0);
     assert!(owner.fetch(100).await.pending.is_empty());
-    let done = "select count(*) from {s}.outbox where state = 'done'";
-    assert_eq!(count(&schema, done).await, 6);
+    assert_eq!(done(&schema).await, 6);
 }
 
 /// The cursor has seen more than the snapshot that a store remembers: messages of a transaction that was
@@ -125,8 +117,8 @@ async fn a_stretch_does_not_take_the_cursor_back() {
         let elsewhere = by(&other, &owner);
         let all = elsewhere.fetch(100).await;
         assert_eq!(ids(&all)[..2], ["late-0", "late-1"]);
-        done(&elsewhere, &all.pending[..2]).await;
-        done(&owner, &early).await;
+        settle(&elsewhere, &all.pending[..2]).await;
+        settle(&owner, &early).await;
         assert_eq!(pending(&store).await, 0);
         assert!(owner.fetch(100).await.pending.is_empty());
     }
