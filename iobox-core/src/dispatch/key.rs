@@ -57,3 +57,77 @@ impl Key {
         (self.rows.len() + ahead) * 2 <= self.share
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key with this many rows and this share.
+    fn key(rows: i64, share: usize) -> Key {
+        Key {
+            rows: (0..rows).map(Seq).collect(),
+            share,
+            ..Key::new(800)
+        }
+    }
+
+    #[test]
+    fn a_key_starts_with_an_eighth_of_a_small_buffer_and_64_of_a_large_one() {
+        let shares = [1, 15, 80, 511, 3_000].map(|capacity| Key::new(capacity).share);
+        assert_eq!(shares, [1, 1, 10, 63, 64]);
+    }
+
+    #[test]
+    fn the_share_follows_the_pace() {
+        // Of 100 executions it had so many; its share was 0 before, of a buffer of 800 rows.
+        let paced = |ended: usize| {
+            let mut key = key(0, 0);
+            key.ended = ended;
+            key.pace(100, 800);
+            assert_eq!(key.ended, 0, "it is counted anew");
+            key.share
+        };
+        assert_eq!(paced(0), 16, "the least");
+        assert_eq!(paced(2), 32, "twice its part of the buffer");
+        assert_eq!(paced(5), 80);
+        assert_eq!(paced(60), 100, "at most an eighth of the buffer");
+        // Of few executions its part says more than its number, and of many less.
+        let mut few = key(0, 0);
+        few.ended = 20;
+        few.pace(1_000, 800);
+        assert_eq!(few.share, 40);
+    }
+
+    #[test]
+    fn a_share_shrinks_by_half_at_a_time_and_a_small_buffer_has_small_ones() {
+        let mut slow = key(0, 90);
+        slow.pace(100, 800);
+        assert_eq!(slow.share, 45);
+        let mut small = key(0, 0);
+        small.pace(100, 40);
+        assert_eq!(small.share, 5);
+        let mut tiny = key(0, 0);
+        tiny.pace(0, 3);
+        assert_eq!(tiny.share, 1);
+    }
+
+    #[test]
+    fn a_key_that_was_passed_over_runs_low_at_half_its_share() {
+        let mut key = key(6, 10);
+        key.passed_over = true;
+        assert!(key.runs_low(), "one of six goes: five of ten are left");
+        key.rows.insert(Seq(6));
+        assert!(!key.runs_low());
+        key.rows.clear();
+        key.passed_over = false;
+        assert!(!key.runs_low(), "there is nothing more of it");
+    }
+
+    #[test]
+    fn it_is_full_with_its_share_and_wants_more_up_to_half_of_it() {
+        assert!(!key(9, 10).is_full() && key(10, 10).is_full() && key(11, 10).is_full());
+        let wants = |rows, ahead| key(rows, 10).wants_more(ahead);
+        assert!(wants(0, 0) && wants(5, 0) && wants(0, 5) && wants(2, 3));
+        assert!(!wants(6, 0) && !wants(0, 6) && !wants(3, 3));
+    }
+}

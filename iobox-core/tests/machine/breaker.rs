@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use iobox_core::{
-    dispatch::{BreakerState, Event, RetryPolicy},
+    dispatch::{BreakerState, Event, RetryPolicy, Time},
+    publisher::Durability,
     store::State,
 };
 
@@ -359,4 +360,46 @@ fn many_messages_that_break_the_connection_do_not_fill_the_memory() {
     assert_eq!(rig.store.count(State::Done), 10);
     let bad: BTreeSet<_> = rig.ran.iter().filter(|id| id.starts_with("bad")).collect();
     assert!(bad.len() > 20, "each has its turn now and then: {bad:?}");
+}
+
+#[test]
+fn a_breaker_that_closes_renews_nothing_while_the_instance_is_there() {
+    let mut rig = rig_of(40, 10);
+    rig.run(ms(1_000));
+    let before = rig.count(Kind::Renew);
+    rig.broker_is_up = false;
+    fail_all(&mut rig);
+    assert_eq!(rig.machine.breaker(), BreakerState::Open);
+    rig.broker_is_up = true;
+    let now = rig.time();
+    rig.machine.probed(&Ok(Durability::Synced), now);
+    rig.step();
+    assert_eq!(rig.machine.breaker(), BreakerState::Closed);
+    assert_eq!(rig.count(Kind::Renew), before);
+}
+
+/// Between two that run alone the others have as long as the first one took.
+#[test]
+fn the_next_message_that_runs_alone_has_its_turn_at_a_known_time() {
+    let mut store = Store::new(1);
+    for n in 0..2 {
+        store.enqueue(0, &format!("m{n}"), "", ms(0));
+        store.row_mut(&format!("m{n}")).alone = true;
+    }
+    let mut settings = settings();
+    settings.ttl = ms(50_000);
+    settings.poll_min = ms(60_000);
+    settings.poll_max = ms(60_000);
+    let mut rig = Rig::new(settings, store);
+    rig.step();
+    rig.now += ms(700);
+    rig.outcome("m0", ok());
+    assert!(rig.in_flight().is_empty());
+    assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(ms(1_400))));
+    rig.run(ms(700));
+    assert_eq!(rig.in_flight(), ["m1"]);
+    // With none left to run alone there is nothing to wait for.
+    rig.now += ms(700);
+    rig.outcome("m1", ok());
+    assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(ms(10_000))));
 }

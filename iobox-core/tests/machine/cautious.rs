@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use iobox_core::{
-    dispatch::Settings,
+    dispatch::{DeadLetterPolicy, Settings},
     store::{Change, InstanceId, Mark, State},
 };
 use uuid::Uuid;
 
 use crate::{
-    rig::{Ids, Kind, Rig, ms, ok, settings, transient, unavailable},
+    rig::{Ids, Kind, Rig, ms, ok, permanent, settings, transient, unavailable},
     store::Store,
 };
 
@@ -272,4 +272,34 @@ fn a_suspect_that_a_drain_keeps_from_running_stays_one() {
     assert_eq!((row.attempt, row.crashes, row.suspect), (0, 1, true));
     let now = rig.time();
     assert!(rig.machine.is_drained(now));
+}
+
+/// The owner before may have executed it: an attempt that fails says nothing about that one.
+#[test]
+fn the_first_messages_after_an_owner_died_are_uncertain_from_then_on() {
+    for (outcome, uncertain) in [(transient(), true), (permanent(), false)] {
+        let mut store = of(1, |_| "k".into());
+        abandon(&mut store);
+        let mut settings = settings();
+        settings.policy = DeadLetterPolicy::Skip;
+        let mut rig = Rig::new(settings, store);
+        rig.run(ms(100));
+        rig.outcome("m0", outcome);
+        rig.run(ms(10));
+        let row = rig.store.row("m0");
+        assert_eq!((row.uncertain, row.halts), (uncertain, !uncertain));
+    }
+}
+
+#[test]
+fn messages_of_a_partition_that_nobody_left_behind_are_not_uncertain() {
+    let mut settings = settings();
+    settings.policy = DeadLetterPolicy::Skip;
+    let mut rig = Rig::new(settings, of(2, |n| n.to_string()));
+    rig.run(ms(100));
+    rig.outcome("m0", transient());
+    rig.outcome("m1", permanent());
+    rig.run(ms(10));
+    assert!(!rig.store.row("m0").uncertain);
+    assert!(!rig.store.row("m1").halts);
 }

@@ -18,6 +18,7 @@ mod store;
 mod watch;
 mod world;
 
+mod ask;
 mod blocked;
 mod breaker;
 mod cautious;

@@ -1,15 +1,15 @@
 //! Rule 4: from outcomes to verdicts, attempts, backoff, dead letters.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use iobox_core::{
-    dispatch::{DeadLetterPolicy, Event, Outcome, RetryPolicy, Settings},
-    store::{Change, Settlement, State, Verdict},
+    dispatch::{BreakerState, DeadLetterPolicy, Event, Outcome, RetryPolicy, Settings},
+    store::{Change, Hint, Settled, Settlement, State, Verdict},
 };
 use proptest::prelude::*;
 
 use crate::{
-    rig::{Rig, ms, ok, permanent, settings, transient, unavailable, unknown},
+    rig::{Ids, Rig, ms, ok, permanent, settings, transient, unavailable, unknown},
     store::Store,
 };
 
@@ -179,7 +179,7 @@ fn reasons_are_one_line_of_at_most_a_thousand_bytes() {
     let Verdict::Dead { reason, .. } = verdict(&rig.settled[0]) else {
         panic!()
     };
-    assert!(reason.len() <= 1_000 && !reason.contains('\n'));
+    assert_eq!(reason, &"é ".repeat(333), "999 bytes: half a letter is none");
 }
 
 #[test]
@@ -249,4 +249,126 @@ proptest! {
             rig.run(ms(8_000));
         }
     }
+}
+
+/// Three times it waits in memory, then it gives its place there to others.
+#[test]
+fn a_message_that_is_unavailable_while_others_go_through_is_put_back_the_fourth_time() {
+    let mut rig = one(settings(), "");
+    for refused in 1..=3 {
+        let before = rig.now;
+        rig.outcome("m", unavailable());
+        while rig.in_flight().is_empty() {
+            rig.run(ms(1));
+        }
+        let pause = rig.now - before;
+        assert!(pause >= ms(500) && pause <= ms(1_501), "{pause:?}");
+        assert_eq!(rig.settled, [], "refused {refused} times");
+    }
+    rig.outcome("m", unavailable());
+    let Verdict::Retry { after, reason } = verdict(&rig.settled[0]) else {
+        panic!("{:?}", rig.settled)
+    };
+    assert!(*after >= ms(500) && *after <= ms(1_500), "{after:?}");
+    assert_eq!(reason, "not connected");
+    assert_eq!(rig.settled[0].attempt, 0);
+}
+
+#[test]
+fn what_is_unavailable_while_the_breaker_is_open_keeps_its_place() {
+    let mut rig = one(settings(), "");
+    rig.broker_is_up = false;
+    for n in 0..9 {
+        let now = rig.time();
+        let id = format!("n{n}");
+        rig.store.enqueue(0, &id, "", rig.now);
+        rig.machine.wake(Hint::Wake, now);
+    }
+    // Each outage is seen by one execution after the breaker is open.
+    for _ in 0..8 {
+        rig.broker_is_up = true;
+        while rig.in_flight().len() < 3 {
+            rig.run(ms(100));
+        }
+        rig.broker_is_up = false;
+        while rig.machine.breaker() == BreakerState::Closed {
+            let ids = rig.in_flight();
+            let Some(id) = ids.iter().find(|id| *id != "m") else {
+                rig.run(ms(100));
+                continue;
+            };
+            rig.outcome(id, unavailable());
+        }
+        if rig.in_flight().contains(&"m".to_owned()) {
+            rig.outcome("m", unavailable());
+        }
+    }
+    let seq = rig.store.row("m").seq;
+    assert!(rig.settled.iter().all(|settlement| settlement.seq != seq));
+}
+
+#[test]
+fn a_success_is_told_with_its_latency_and_attempt() {
+    let mut store = Store::new(1);
+    store.enqueue(0, "m", "k", ms(0));
+    let ids = Arc::new(Ids::default());
+    let mut rig = Rig::with(retrying(10, 100, 4), store, ids, ms(300));
+    rig.step();
+    rig.outcome("m", transient());
+    while rig.in_flight().is_empty() {
+        rig.run(ms(1));
+    }
+    rig.run(ms(70));
+    rig.outcome("m", Outcome::Ok { duplicate: true });
+    let told: Vec<_> = rig
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Executed {
+                duplicate,
+                latency,
+                attempt,
+            } => Some((*duplicate, *latency, *attempt)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(true, rig.now, 2)]);
+}
+
+/// An executor may record the success itself, in the transaction of the effects.
+#[test]
+fn a_message_that_was_settled_with_its_effects_is_not_settled_again() {
+    let mut store = Store::new(1);
+    store.enqueue(0, "m", "k", ms(0));
+    store.enqueue(0, "next", "k", ms(0));
+    let mut rig = Rig::new(settings(), store);
+    rig.step();
+    let run = *rig.flying.keys().next().unwrap();
+    let settlement = rig.machine.success_of(run).unwrap();
+    let row = rig.store.row("m");
+    assert_eq!(
+        (settlement.partition, settlement.seq, settlement.attempt),
+        (row.partition, row.seq, 1)
+    );
+    assert_eq!(verdict(&settlement), &Verdict::Done { duplicate: false });
+    let now = rig.now;
+    assert_eq!(rig.store.settle(&[settlement], now), [Settled::Applied]);
+    rig.outcome("m", Outcome::Settled);
+    assert_eq!(rig.settled, []);
+    assert_eq!(rig.in_flight(), ["next"]);
+    assert_eq!(rig.machine.buffered().0, 1);
+    let told = |event: &Event| matches!(event, Event::Executed { attempt: 1, .. });
+    assert!(rig.events.iter().any(told));
+}
+
+#[test]
+fn nothing_records_the_success_of_a_message_whose_partition_was_lost() {
+    let mut rig = one(settings(), "k");
+    let run = *rig.flying.keys().next().unwrap();
+    // Another instance had the partition for a moment.
+    rig.store.owners.values_mut().for_each(|slot| slot.1 += 1);
+    rig.store.members.clear();
+    rig.run(ms(3_000));
+    assert_eq!(rig.machine.partitions().count(), 1);
+    assert!(rig.machine.success_of(run).is_none());
 }
