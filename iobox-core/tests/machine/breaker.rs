@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use iobox_core::{
     dispatch::{BreakerState, Event, RetryPolicy, Time},
+    partition::Partition,
     publisher::Durability,
-    store::State,
+    store::{InstanceId, State},
 };
+
+use uuid::Uuid;
 
 use crate::{
     rig::{Kind, Rig, lost, ms, ok, settings, transient, unavailable, unknown},
@@ -402,4 +405,22 @@ fn the_next_message_that_runs_alone_has_its_turn_at_a_known_time() {
     rig.now += ms(700);
     rig.outcome("m1", ok());
     assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(ms(10_000))));
+}
+
+#[test]
+fn until_it_stays_away_itself_an_instance_takes_what_falls_free() {
+    let mut store = Store::new(2);
+    store.enqueue(0, "m0", "", ms(0));
+    store.enqueue(1, "m1", "", ms(0));
+    let other = InstanceId::new(Uuid::from_u128(1_000));
+    store.members.insert(other, (ms(0), ms(8_000)));
+    store.owners.insert(Partition::new(1), (Some(other), 1));
+    let mut rig = Rig::new(settings(), store);
+    rig.broker_is_up = false;
+    rig.script(|_| Some(unavailable()));
+    rig.run(ms(7_000));
+    assert_eq!(rig.machine.breaker(), BreakerState::Open);
+    assert_eq!(rig.machine.partitions().count(), 1);
+    rig.run(ms(2_000));
+    assert_eq!(rig.machine.partitions().count(), 2);
 }

@@ -294,3 +294,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_drain_does_not_wait_for_a_renewal() {
+    let mut rig = Rig::new(settings(), of(0, false));
+    rig.run(ms(100));
+    rig.hold.insert(Kind::Renew);
+    while rig.waiting.is_empty() {
+        rig.run(ms(100));
+    }
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.step();
+    assert!(rig.machine.is_drained(rig.time()));
+    assert!(rig.store.members.is_empty());
+}
+
+#[test]
+fn what_runs_alone_as_a_drain_begins_is_judged_all_the_same() {
+    let mut store = Store::new(1);
+    store.enqueue(0, "m", "", ms(0));
+    store.row_mut("m").alone = true;
+    let mut rig = Rig::new(settings(), store);
+    rig.run(ms(10));
+    assert_eq!(rig.in_flight(), ["m"]);
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.step();
+    rig.outcome("m", unknown());
+    rig.run(ms(10));
+    assert_eq!(rig.store.row("m").attempt, 1, "the probe after it answered");
+}
+
+#[test]
+fn what_waits_for_its_probe_as_a_drain_begins_does_not_run() {
+    let mut store = Store::new(1);
+    store.enqueue(0, "m", "", ms(0));
+    store.row_mut("m").alone = true;
+    let mut rig = Rig::new(settings(), store);
+    rig.hold.insert(Kind::Probe);
+    rig.run(ms(10));
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.step();
+    rig.let_go(Kind::Probe);
+    rig.run(ms(10));
+    assert!(rig.ran.is_empty());
+    assert!(rig.machine.is_drained(rig.time()));
+}

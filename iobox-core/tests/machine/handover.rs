@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use iobox_core::{dispatch::Event, partition::Partition, store::State};
+use iobox_core::{
+    dispatch::{Command, Event},
+    partition::Partition,
+    store::State,
+};
 
 use crate::{
     lease::{of, other, owned, owner_with_a_late_acquisition},
@@ -139,5 +143,52 @@ fn nothing_new_runs_in_a_partition_that_is_handed_over() {
     }
     for id in &rig.ran[before..] {
         assert!(rig.store.row(id).partition.number() < 2, "{id}");
+    }
+}
+
+fn released(rig: &mut Rig) -> Vec<(u8, bool)> {
+    let Command::Release(request) = rig.held_back(Kind::Release) else {
+        unreachable!()
+    };
+    let partitions = request.partitions.iter();
+    partitions
+        .map(|grant| (grant.partition.number(), grant.abandoned))
+        .collect()
+}
+
+/// Hand-over waits for an execution, its settlement and the grace time; what still runs then is as if
+/// its owner had died.
+#[test]
+fn what_still_runs_at_the_deadline_is_given_back_as_abandoned() {
+    let mut settings = settings();
+    settings.max_in_flight = 8;
+    let mut rig = Rig::new(settings, of(40));
+    rig.hold.insert(Kind::Release);
+    rig.step();
+    let until = Duration::from_secs(100_000);
+    rig.store.members.insert(other(1), (ms(1), until));
+    // It learns after a second, and waits for 1,000 + 500 + 2,000 ms.
+    rig.run(ms(4_499));
+    assert_eq!(owned(&rig), [0, 1, 2, 3]);
+    rig.run(ms(1));
+    assert_eq!(owned(&rig), [0, 1]);
+    assert_eq!(released(&mut rig), [(2, true), (3, true)]);
+}
+
+#[test]
+fn a_quiet_partition_is_given_back_as_abandoned_only_while_it_is_worked_with_caution() {
+    for died in [false, true] {
+        let mut store = of(0);
+        if died {
+            let owners = store.owners.values_mut();
+            owners.for_each(|slot| *slot = (Some(other(2)), 1));
+        }
+        let mut rig = Rig::new(settings(), store);
+        rig.hold.insert(Kind::Release);
+        rig.step();
+        let until = Duration::from_secs(100_000);
+        rig.store.members.insert(other(1), (ms(1), until));
+        rig.run(ms(1_100));
+        assert_eq!(released(&mut rig), [(2, died), (3, died)]);
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use iobox_core::{
     dispatch::{Command, Event, Settings},
-    store::{InstanceId, State},
+    store::{Acquired, InstanceId, State},
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
-    rig::{Kind, Rig, lost, ms, ok, settings},
+    rig::{Kind, Reply, Rig, lost, ms, ok, settings},
     store::Store,
 };
 
@@ -322,4 +322,38 @@ proptest! {
         }
         prop_assert!(covered(&settings, &rig, renewed));
     }
+}
+
+#[test]
+fn an_instance_without_its_share_asks_four_times_as_often() {
+    for short in [false, true] {
+        let mut store = of(0);
+        if short {
+            let until = Duration::from_secs(100_000);
+            store.members.insert(other(1), (ms(0), until));
+            let owners = store.owners.values_mut();
+            owners.for_each(|slot| *slot = (Some(other(1)), 1));
+        }
+        let mut rig = Rig::new(settings(), store);
+        rig.run(ms(4_999));
+        let asked = rig.count(Kind::Acquire);
+        assert_eq!(asked, if short { 20 } else { 5 });
+    }
+}
+
+#[test]
+fn an_instance_that_is_told_that_it_expired_renews_and_asks_again_soon() {
+    let mut rig = Rig::new(settings(), of(0));
+    rig.hold.insert(Kind::Acquire);
+    rig.step();
+    rig.held_back(Kind::Acquire);
+    rig.hold.clear();
+    let renewals = rig.count(Kind::Renew);
+    rig.reply(Reply::Acquired(Ok(Acquired::Gone)));
+    rig.step();
+    assert_eq!(rig.count(Kind::Renew), renewals + 1);
+    rig.run(ms(249));
+    assert_eq!(rig.count(Kind::Acquire), 1);
+    rig.run(ms(1));
+    assert_eq!(rig.count(Kind::Acquire), 2);
 }

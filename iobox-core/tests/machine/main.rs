@@ -32,3 +32,4 @@ mod room;
 mod sent;
 mod settle;
 mod statement;
+mod view;
