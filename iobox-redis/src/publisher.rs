@@ -1,6 +1,6 @@
 //! The publisher: pipelined XADD, each outcome reported as it arrives.
 
-use std::{fmt, time::Duration};
+use std::{fmt, iter::Peekable, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -9,7 +9,7 @@ use iobox_core::{
     message::Message,
     publisher::{Durability, Outcomes, PublishError, Publisher, Receipt},
 };
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::time::timeout;
 
 use crate::{
@@ -24,12 +24,19 @@ use crate::{
 const WINDOW: usize = 1_024;
 /// The most bytes of one call that are on their way at a time, beyond the first message.
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// The most messages that are written in one piece and answered together.
+const GROUP: usize = 32;
+/// The most bytes of a group, beyond its first message.
+const GROUP_BYTES: usize = 32 * 1024;
 
 /// Publishes to Redis Streams, over one connection that all calls share.
 ///
 /// It connects when it is first used, and again at most once a second. A message that the server
 /// refuses leaves the others of its batch alone. Redis knows no duplicates: a message that is
 /// published again after an unknown outcome may stand in its stream twice, with the same `id`.
+///
+/// Up to 32 messages of together 32 KiB are written in one piece. Each has a reply of its own; where the
+/// connection ends before the last reply of a piece, the outcome of all its messages is unknown.
 ///
 /// # When a publish is dropped
 ///
@@ -54,6 +61,9 @@ impl RedisPublisher {
     }
 
     /// Sends messages and reports their outcomes, with no more of them on their way than fit.
+    ///
+    /// A few go in one piece, so that a piece and not each message costs a task its wake-up. The
+    /// server answers each of them; where the connection ends in between, the whole piece is unknown.
     async fn send(
         &self,
         connection: &Connection,
@@ -63,25 +73,26 @@ impl RedisPublisher {
     ) {
         let mut waiting = indexes.into_iter().peekable();
         let mut under_way = FuturesUnordered::new();
-        let mut bytes = 0;
+        let (mut count, mut bytes) = (0, 0);
         loop {
-            while under_way.len() < WINDOW
-                && connection.is_alive()
-                && let Some(index) = waiting
-                    .next_if(|index| bytes == 0 || bytes + batch[*index].size() <= WINDOW_BYTES)
-            {
-                let size = batch[index].size();
-                bytes += size;
-                let command = self.wire.add(&batch[index]);
+            while count < WINDOW && connection.is_alive() {
+                let room = WINDOW_BYTES.saturating_sub(bytes);
+                let group = self.group(batch, &mut waiting, (WINDOW - count, room), bytes == 0);
+                if group.indexes.is_empty() {
+                    break;
+                }
+                count += group.indexes.len();
+                bytes += group.bytes;
                 under_way.push(async move {
-                    let reply = ask(connection, &command).await;
-                    (index, size, reply)
+                    let replies = ask(connection, &group.commands).await;
+                    (group, replies)
                 });
             }
             match timeout(self.config.response_timeout, under_way.next()).await {
-                Ok(Some((index, size, reply))) => {
-                    bytes -= size;
-                    outcomes.report(index, outcome_of(connection, &reply));
+                Ok(Some((group, replies))) => {
+                    count -= group.indexes.len();
+                    bytes -= group.bytes;
+                    report(connection, &group.indexes, replies, outcomes);
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -96,6 +107,40 @@ impl RedisPublisher {
         }
         report_unsent(waiting, outcomes);
     }
+
+    /// Takes the next messages that go in one piece: at most so many and as many as fit into so many
+    /// bytes, and with `any`, since nothing is under way, the first in any case.
+    fn group(
+        &self,
+        batch: &[Message],
+        waiting: &mut Peekable<impl Iterator<Item = usize>>,
+        (most, room): (usize, usize),
+        any: bool,
+    ) -> Group {
+        let mut group = Group::default();
+        group.commands.ignore_errors();
+        while group.indexes.len() < most.min(GROUP)
+            && let Some(index) = waiting.next_if(|index| {
+                let bytes = group.bytes + batch[*index].size();
+                let first = group.indexes.is_empty();
+                (bytes <= room || (first && any)) && (bytes <= GROUP_BYTES || first)
+            })
+        {
+            group.bytes += batch[index].size();
+            group.commands.add_command(self.wire.add(&batch[index]));
+            group.indexes.push(index);
+        }
+        group
+    }
+}
+
+/// Messages that are written in one piece.
+#[derive(Default)]
+struct Group {
+    /// Their places in the batch.
+    indexes: Vec<usize>,
+    bytes: usize,
+    commands: Pipeline,
 }
 
 #[async_trait]
@@ -134,30 +179,59 @@ impl Publisher for RedisPublisher {
     }
 }
 
-/// Sends a command and waits for its reply; an answer that is an error is an error.
-async fn ask(connection: &Connection, command: &Cmd) -> RedisResult<Value> {
+/// Sends commands in one piece and waits for their replies, one for each.
+async fn ask(connection: &Connection, commands: &Pipeline) -> RedisResult<Vec<Value>> {
     let mut client = connection.client.clone();
-    command.query_async(&mut client).await
+    commands.query_async(&mut client).await
 }
 
-/// What became of a message that was sent.
-fn outcome_of(
+/// Reports what became of the messages of a group, each by its own reply.
+fn report(
     connection: &Connection,
-    reply: &Result<Value, RedisError>,
-) -> Result<Receipt, PublishError> {
+    indexes: &[usize],
+    replies: RedisResult<Vec<Value>>,
+    outcomes: &mut Outcomes,
+) {
+    match replies {
+        Ok(replies) if replies.len() == indexes.len() => {
+            for (index, reply) in indexes.iter().zip(replies) {
+                outcomes.report(*index, outcome_of(connection, reply));
+            }
+        }
+        Ok(replies) => {
+            let (got, sent) = (replies.len(), indexes.len());
+            connection.give_up();
+            for index in indexes {
+                let reason =
+                    format!("{got} replies came to {sent} messages: is this a Redis server?");
+                outcomes.report(*index, Err(PublishError::Unknown(reason)));
+            }
+        }
+        Err(error) => {
+            for index in indexes {
+                outcomes.report(*index, Err(failed(connection, &error)));
+            }
+        }
+    }
+}
+
+/// What the reply to a message tells of it.
+fn outcome_of(connection: &Connection, reply: Value) -> Result<Receipt, PublishError> {
     match reply {
-        Ok(Value::BulkString(_) | Value::SimpleString(_)) => Ok(Receipt::new()),
-        Ok(_) => {
+        Value::BulkString(_) | Value::SimpleString(_) => Ok(Receipt::new()),
+        Value::ServerError(refused) => Err(failed(connection, &refused.into())),
+        _ => {
             let reason = "the reply is not the id of an entry: is this a Redis server?";
             Err(PublishError::Unknown(reason.to_owned()))
         }
-        Err(error) => {
-            if error::ends_connection(error) {
-                connection.give_up();
-            }
-            Err(error::published(error))
-        }
     }
+}
+
+fn failed(connection: &Connection, error: &RedisError) -> PublishError {
+    if error::ends_connection(error) {
+        connection.give_up();
+    }
+    error::published(error)
 }
 
 /// Reports messages that were never handed to the connection, since it had ended before.

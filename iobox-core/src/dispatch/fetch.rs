@@ -86,8 +86,10 @@ impl Machine {
         } else {
             let (room, bytes) = self.room();
             let limit = room.min(self.settings.fetch);
-            // What another fetch beside it may bring needs bytes too.
-            let share = bytes.saturating_mul(limit).div_ceil(room.max(1));
+            // As many as its rows may have of all: what another fetch beside it may bring needs bytes
+            // too, also where this one takes the last of the rows.
+            let all = self.settings.max_buffered_bytes;
+            let share = all.saturating_mul(limit) / self.settings.capacity().max(1);
             (limit, share.max(BYTES_MIN).min(bytes))
         };
         let probe = PROBE_LIMIT.min(if clears { self.settings.fetch } else { limit });

@@ -130,10 +130,7 @@ fn each_fetch_of_a_few_partitions_begins_with_another() {
     }
     let first = |n: usize| rig.fetches[n].partitions[0].partition;
     let begins: Vec<Partition> = (4..12).map(first).collect();
-    assert!(
-        begins.windows(2).all(|two| two[0] != two[1]),
-        "{begins:?}"
-    );
+    assert!(begins.windows(2).all(|two| two[0] != two[1]), "{begins:?}");
     assert_eq!(begins.iter().collect::<BTreeSet<_>>().len(), 4);
 }
 

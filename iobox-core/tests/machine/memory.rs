@@ -106,3 +106,33 @@ fn a_fetch_asks_for_the_bytes_of_its_rows() {
         assert!(fetch.bytes >= fetch.limit << 20, "{fetch:?}");
     }
 }
+
+/// The fetch that asks for the last of the rows leaves bytes to those that go free meanwhile.
+#[test]
+fn the_fetch_that_fills_the_memory_leaves_bytes_to_the_next() {
+    let mut store = Store::new(2);
+    for n in 0..100_u8 {
+        store.enqueue(n % 2, &format!("m{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    (settings.batch, settings.fetch, settings.max_in_flight) = (10, 20, 10);
+    settings.max_buffered_bytes = 400 << 20;
+    let mut rig = Rig::new(settings, store);
+    rig.hold.insert(Kind::Fetch);
+    rig.step();
+    rig.answer(Kind::Fetch);
+    for id in rig.in_flight() {
+        rig.outcome(&id, ok());
+    }
+    rig.script(|_| Some(ok()));
+    for _ in 0..40 {
+        rig.run(ms(10));
+        if !rig.waiting.is_empty() {
+            rig.answer(Kind::Fetch);
+        }
+    }
+    for fetch in rig.fetches.iter().filter(|fetch| fetch.limit > 0) {
+        assert_eq!(fetch.bytes, fetch.limit * (10 << 20), "{fetch:?}");
+    }
+    assert!(rig.store.count(State::Done) == 100);
+}

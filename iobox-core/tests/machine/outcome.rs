@@ -179,7 +179,11 @@ fn reasons_are_one_line_of_at_most_a_thousand_bytes() {
     let Verdict::Dead { reason, .. } = verdict(&rig.settled[0]) else {
         panic!()
     };
-    assert_eq!(reason, &"é ".repeat(333), "999 bytes: half a letter is none");
+    assert_eq!(
+        reason,
+        &"é ".repeat(333),
+        "999 bytes: half a letter is none"
+    );
 }
 
 #[test]
