@@ -14,12 +14,14 @@ mod deny;
 mod images;
 mod leftovers;
 mod matrix;
+mod mutants;
 mod scorecard;
 mod servers;
 mod sheet;
 mod sim;
 mod test;
 mod tidy;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,7 @@ enum Task {
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
+    Mutants(mutants::Args),
     Sheet(sheet::Args),
 }
 
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Sheet(args) => sheet::run(&args),
     };
     match result {

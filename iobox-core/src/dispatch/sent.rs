@@ -78,3 +78,22 @@ impl Sent {
         overtaken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_forgotten_when_all_of_it_has_ended() {
+        let mut sent = Sent::new(Duration::from_secs(1));
+        let now = Time::default();
+        sent.next();
+        let batch = sent.add(now);
+        assert_eq!(sent.add(now), batch);
+        sent.end(batch, true, now);
+        assert_eq!(sent.open.len(), 1);
+        sent.end(batch, false, now);
+        assert!(sent.open.is_empty());
+        assert!(!sent.end(batch, true, now), "nobody knows it any more");
+    }
+}

@@ -6,7 +6,7 @@ use iobox_core::{
     dispatch::{BreakerState, Event, RetryPolicy, Time},
     partition::Partition,
     publisher::Durability,
-    store::{InstanceId, State},
+    store::{Change, InstanceId, State, Verdict},
 };
 
 use uuid::Uuid;
@@ -423,4 +423,31 @@ fn until_it_stays_away_itself_an_instance_takes_what_falls_free() {
     assert_eq!(rig.machine.partitions().count(), 1);
     rig.run(ms(2_000));
     assert_eq!(rig.machine.partitions().count(), 2);
+}
+
+/// They come back spread over the second half of the longest wait, not all at once.
+#[test]
+fn messages_beyond_those_that_may_wait_to_run_alone_are_put_back_for_a_while() {
+    let mut store = Store::new(1);
+    for n in 0..60 {
+        store.enqueue(0, &format!("m{n}"), "", ms(0));
+        store.row_mut(&format!("m{n}")).alone = true;
+    }
+    let mut settings = settings();
+    settings.batch = 100;
+    settings.fetch = 100;
+    let cap = settings.retry.ceiling(u32::MAX);
+    let mut rig = Rig::new(settings, store);
+    rig.run(ms(10));
+    let mut waits = Vec::new();
+    for settlement in &rig.settled {
+        if let Change::Verdict(Verdict::Unknown { after, alone, .. }) = &settlement.change {
+            assert!(*alone && settlement.attempt == 0);
+            waits.push(*after);
+        }
+    }
+    assert_eq!(waits.len(), 60 - 3);
+    assert!(waits.iter().all(|wait| *wait >= cap / 2 && *wait <= cap));
+    assert!(waits.iter().any(|wait| *wait < cap * 3 / 5));
+    assert!(waits.iter().any(|wait| *wait > cap * 9 / 10));
 }

@@ -303,3 +303,26 @@ fn messages_of_a_partition_that_nobody_left_behind_are_not_uncertain() {
     assert!(!rig.store.row("m0").uncertain);
     assert!(!rig.store.row("m1").halts);
 }
+
+#[test]
+fn a_mark_that_an_operator_came_before_leaves_nothing_under_way() {
+    let mut store = of(1, |_| "k".into());
+    abandon(&mut store);
+    let mut rig = Rig::new(settings(), store);
+    rig.hold.insert(Kind::Settle);
+    rig.run(ms(10));
+    let row = rig.store.row_mut("m0");
+    row.state = State::Discarded;
+    row.revision += 1;
+    rig.let_go(Kind::Settle);
+    // What runs alone waits until nothing else is under way.
+    rig.store.enqueue(0, "alone", "", rig.now);
+    rig.store.row_mut("alone").suspect = true;
+    rig.run(ms(3_000));
+    assert_eq!(rig.in_flight(), ["alone"]);
+    rig.outcome("alone", ok());
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.step();
+    assert!(rig.machine.is_drained(rig.time()));
+}

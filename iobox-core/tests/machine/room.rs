@@ -341,3 +341,24 @@ fn rows_of_keys_that_go_alike_are_not_set_aside() {
     assert_eq!(rig.store.count(State::Done), total);
     assert_eq!(rig.store.aside, followers);
 }
+
+/// A key that goes fast may have more of the buffer than it starts with.
+#[test]
+fn the_share_of_a_key_grows_with_its_pace() {
+    let mut store = Store::new(1);
+    for n in 0..2_000 {
+        store.enqueue(0, &format!("m{n}"), "hot", ms(0));
+    }
+    let mut settings = settings();
+    (settings.batch, settings.fetch, settings.max_in_flight) = (1_000, 1_000, 1_000);
+    let mut rig = Rig::new(settings, store);
+    let mut most = 0;
+    while rig.ran.len() < 2_000 {
+        rig.run(ms(2));
+        most = most.max(rig.machine.buffered().0);
+        if let Some(id) = rig.in_flight().first().cloned() {
+            rig.outcome(&id, ok());
+        }
+    }
+    assert!(most > 2 * 64 && most <= 375, "{most} rows of one key");
+}

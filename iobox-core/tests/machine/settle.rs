@@ -277,3 +277,79 @@ fn a_settlement_carries_the_absolute_attempt() {
         ));
     }
 }
+
+/// A rig with this many settles side by side, whose every message is done and whose settles are held
+/// back with how many rows they have.
+fn side_by_side(settles: usize, partitions: u8, each: usize) -> (Rig, Vec<usize>) {
+    let mut store = Store::new(partitions);
+    for n in 0..each {
+        for partition in 0..partitions {
+            store.enqueue(partition, &format!("p{partition}-{n}"), "", ms(0));
+        }
+    }
+    let mut settings = settings();
+    settings.settles = settles;
+    settings.max_in_flight = usize::from(partitions) * each;
+    (settings.batch, settings.fetch) = (settings.max_in_flight, settings.max_in_flight);
+    let mut rig = Rig::new(settings, store);
+    rig.step();
+    rig.hold.insert(Kind::Settle);
+    let now = rig.time();
+    // All at once, before the machine is asked what to do.
+    for (run, _) in std::mem::take(&mut rig.flying) {
+        rig.machine.outcome(run, ok(), now);
+    }
+    rig.step();
+    let sizes = rig.waiting.iter().map(|call| settlements(call).len());
+    let sizes = sizes.collect();
+    (rig, sizes)
+}
+
+#[test]
+fn what_is_ready_is_shared_among_the_settles_that_may_be_sent() {
+    assert_eq!(side_by_side(1, 4, 2).1, [8]);
+    assert_eq!(side_by_side(2, 4, 2).1, [4, 4]);
+    assert_eq!(side_by_side(4, 4, 2).1, [2, 2, 2, 2]);
+    assert_eq!(side_by_side(8, 2, 4).1, [4, 4], "each partition has one");
+}
+
+/// A fetch that clears takes the server as long as a settle does.
+#[test]
+fn a_fetch_that_clears_has_the_place_of_one_of_several_settles() {
+    for clears in [false, true] {
+        let mut store = Store::new(3);
+        for n in 0..if clears { 40 } else { 3 } {
+            store.enqueue(0, &format!("a{n}"), if clears { "a" } else { "" }, ms(0));
+        }
+        for n in 0..3_u8 {
+            for partition in [1, 2] {
+                store.enqueue(partition, &format!("p{partition}-{n}"), "", ms(0));
+            }
+        }
+        if clears {
+            let row = store.row_mut("a0");
+            row.state = State::Dead;
+            row.halts = true;
+        }
+        let mut settings = settings();
+        settings.settles = 2;
+        (settings.max_in_flight, settings.batch, settings.fetch) = (60, 8, 8);
+        let mut rig = Rig::new(settings, store);
+        rig.hold.extend([Kind::Fetch, Kind::Settle]);
+        rig.step();
+        rig.answer(Kind::Fetch);
+        rig.run(ms(2));
+        let under_way = rig.waiting.iter().find_map(|call| match call {
+            Command::Fetch(_, request) => Some(request.limit),
+            _ => None,
+        });
+        assert_eq!(under_way.expect("a fetch is under way") == 0, clears);
+        let now = rig.time();
+        for (run, _) in std::mem::take(&mut rig.flying) {
+            rig.machine.outcome(run, ok(), now);
+        }
+        rig.step();
+        let settles = rig.count(Kind::Settle);
+        assert_eq!(settles, if clears { 1 } else { 2 });
+    }
+}
