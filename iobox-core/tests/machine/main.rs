@@ -18,6 +18,7 @@ mod store;
 mod watch;
 mod world;
 
+mod alone;
 mod ask;
 mod blocked;
 mod breaker;
@@ -32,4 +33,5 @@ mod room;
 mod sent;
 mod settle;
 mod statement;
+mod straggler;
 mod view;
