@@ -352,3 +352,14 @@ pub(super) fn pause_after(failures: u32) -> Duration {
         .saturating_mul(1 << failures.min(6))
         .min(Duration::from_secs(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_doubles_up_to_a_second() {
+        let pauses = [0, 1, 2, 5, 6, u32::MAX].map(|n| pause_after(n).as_millis());
+        assert_eq!(pauses, [20, 40, 80, 640, 1_000, 1_000]);
+    }
+}

@@ -207,6 +207,36 @@ fn followers_set_aside_while_their_head_ends_come_back_at_once() {
     }
 }
 
+/// The same for the first follower of a key, of which nothing was known to be set aside.
+#[test]
+fn the_first_follower_set_aside_while_its_head_ends_comes_back_at_once() {
+    let mut rig = of_key(1, DeadLetterPolicy::HaltKey);
+    rig.outcome("b0", ok());
+    let again = Outcome::Transient {
+        reason: String::new(),
+        after: Some(ms(50)),
+    };
+    rig.outcome("a0", again);
+    while rig.in_flight().is_empty() {
+        rig.run(ms(1));
+    }
+    rig.store.enqueue(0, "late", "a", rig.now);
+    rig.hold.insert(Kind::Fetch);
+    while rig.waiting.is_empty() {
+        rig.run(ms(1));
+    }
+    let fetch = rig.held_back(Kind::Fetch);
+    let reply = rig.effect(&fetch);
+    assert_eq!(rig.store.row("late").state, State::Waiting);
+    rig.outcome("a0", ok());
+    rig.run(ms(1));
+    rig.script(|_| Some(ok()));
+    rig.reply(reply);
+    rig.let_go(Kind::Fetch);
+    rig.run(ms(5));
+    assert_eq!(rig.store.row("late").state, State::Done);
+}
+
 /// A message that was marked before its turn came and then got a failing one in front of it waits.
 #[test]
 fn a_marked_follower_waits_behind_a_message_that_was_replayed_in_front_of_it() {
