@@ -278,3 +278,22 @@ fn a_marked_follower_waits_behind_a_message_that_was_replayed_in_front_of_it() {
     assert_eq!(rig.ran, ["a0", "a0", "a1"]);
     assert_eq!(rig.store.count(State::Done), 2);
 }
+
+/// A call releases a few hundred at a time: the next ones are asked for as those are used up, not by a
+/// poll or a sweep.
+#[test]
+fn rows_that_wait_behind_nothing_come_back_one_release_after_the_other() {
+    let mut store = Store::new(1);
+    for n in 0..700 {
+        store.enqueue(0, &format!("a{n}"), "a", ms(0));
+        store.row_mut(&format!("a{n}")).state = State::Waiting;
+    }
+    let mut settings = settings();
+    (settings.batch, settings.fetch, settings.max_in_flight) = (1_000, 1_000, 1_000);
+    settings.poll_min = ms(60_000);
+    settings.poll_max = ms(60_000);
+    let mut rig = Rig::new(settings, store);
+    rig.script(|_| Some(ok()));
+    rig.run(ms(20_000));
+    assert_eq!(rig.store.count(State::Done), 700);
+}

@@ -39,6 +39,7 @@ fn what_does_not_end_is_waited_for_as_long_as_a_hand_over_waits() {
     let end = granted + ms(1_000 + 500 + 2_000);
     rig.run(end - rig.now - ms(1));
     assert_eq!(rig.ran.len(), 2, "nothing runs twice at the same time");
+    assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(end)));
     rig.run(ms(1));
     assert_eq!((rig.ran.len(), rig.now), (4, end));
 }
