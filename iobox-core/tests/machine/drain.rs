@@ -342,3 +342,26 @@ fn what_waits_for_its_probe_as_a_drain_begins_does_not_run() {
     assert!(rig.ran.is_empty());
     assert!(rig.machine.is_drained(rig.time()));
 }
+
+/// What runs belongs to a grant that was lost: no partition is there whose hand-over would end.
+#[test]
+fn a_drain_that_waits_for_an_execution_alone_ends_with_its_grace() {
+    let mut settings = settings();
+    settings.ttl = ms(50_000);
+    let mut rig = Rig::new(settings, of(1, false));
+    rig.step();
+    assert_eq!(rig.flying.len(), 1);
+    rig.hold.insert(Kind::Acquire);
+    rig.store.members.clear();
+    rig.run(ms(11_000));
+    assert_eq!(rig.machine.partitions().count(), 0);
+    let now = rig.time();
+    rig.machine.drain(now);
+    rig.step();
+    assert!(!rig.machine.is_drained(rig.time()));
+    let end = now + ms(2_000);
+    assert_eq!(rig.machine.deadline(now), Some(end));
+    rig.run(ms(2_000));
+    assert!(rig.machine.is_drained(rig.time()));
+    assert!(rig.store.members.is_empty());
+}

@@ -190,5 +190,7 @@ fn a_quiet_partition_is_given_back_as_abandoned_only_while_it_is_worked_with_cau
         rig.store.members.insert(other(1), (ms(1), until));
         rig.run(ms(1_100));
         assert_eq!(released(&mut rig), [(2, died), (3, died)]);
+        let stuck = |event: &Event| matches!(event, Event::Stuck { .. });
+        assert!(!rig.events.iter().any(stuck), "nothing was under way");
     }
 }
