@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use iobox_core::{
-    dispatch::{BreakerState, Event, RetryPolicy, Time},
+    dispatch::{BreakerState, Event, RetryPolicy},
     partition::Partition,
     publisher::Durability,
-    store::{Change, InstanceId, State, Verdict},
+    store::{InstanceId, State},
 };
 
 use uuid::Uuid;
@@ -381,32 +381,6 @@ fn a_breaker_that_closes_renews_nothing_while_the_instance_is_there() {
     assert_eq!(rig.count(Kind::Renew), before);
 }
 
-/// Between two that run alone the others have as long as the first one took.
-#[test]
-fn the_next_message_that_runs_alone_has_its_turn_at_a_known_time() {
-    let mut store = Store::new(1);
-    for n in 0..2 {
-        store.enqueue(0, &format!("m{n}"), "", ms(0));
-        store.row_mut(&format!("m{n}")).alone = true;
-    }
-    let mut settings = settings();
-    settings.ttl = ms(50_000);
-    settings.poll_min = ms(60_000);
-    settings.poll_max = ms(60_000);
-    let mut rig = Rig::new(settings, store);
-    rig.step();
-    rig.now += ms(700);
-    rig.outcome("m0", ok());
-    assert!(rig.in_flight().is_empty());
-    assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(ms(1_400))));
-    rig.run(ms(700));
-    assert_eq!(rig.in_flight(), ["m1"]);
-    // With none left to run alone there is nothing to wait for.
-    rig.now += ms(700);
-    rig.outcome("m1", ok());
-    assert_eq!(rig.machine.deadline(rig.time()), Some(Time::at(ms(10_000))));
-}
-
 #[test]
 fn until_it_stays_away_itself_an_instance_takes_what_falls_free() {
     let mut store = Store::new(2);
@@ -423,31 +397,4 @@ fn until_it_stays_away_itself_an_instance_takes_what_falls_free() {
     assert_eq!(rig.machine.partitions().count(), 1);
     rig.run(ms(2_000));
     assert_eq!(rig.machine.partitions().count(), 2);
-}
-
-/// They come back spread over the second half of the longest wait, not all at once.
-#[test]
-fn messages_beyond_those_that_may_wait_to_run_alone_are_put_back_for_a_while() {
-    let mut store = Store::new(1);
-    for n in 0..60 {
-        store.enqueue(0, &format!("m{n}"), "", ms(0));
-        store.row_mut(&format!("m{n}")).alone = true;
-    }
-    let mut settings = settings();
-    settings.batch = 100;
-    settings.fetch = 100;
-    let cap = settings.retry.ceiling(u32::MAX);
-    let mut rig = Rig::new(settings, store);
-    rig.run(ms(10));
-    let mut waits = Vec::new();
-    for settlement in &rig.settled {
-        if let Change::Verdict(Verdict::Unknown { after, alone, .. }) = &settlement.change {
-            assert!(*alone && settlement.attempt == 0);
-            waits.push(*after);
-        }
-    }
-    assert_eq!(waits.len(), 60 - 3);
-    assert!(waits.iter().all(|wait| *wait >= cap / 2 && *wait <= cap));
-    assert!(waits.iter().any(|wait| *wait < cap * 3 / 5));
-    assert!(waits.iter().any(|wait| *wait > cap * 9 / 10));
 }
