@@ -2,6 +2,7 @@
 
 mod figures;
 mod guarantee;
+mod limit;
 mod page;
 mod table;
 

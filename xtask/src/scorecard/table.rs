@@ -300,7 +300,7 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
             ("tests/e2e/tests/poison.rs", "jetstream_is_spared"),
         ],
         kills: &[count("dead", "dead letters, of messages that are all fine")],
-        limit: "A message that kills its process ends as a dead letter after `max_crashes`, and halts its key.",
+        limit: super::limit::POISON,
     },
     Guarantee {
         id: "G12",

@@ -1,0 +1,7 @@
+//! Limits that are longer than a line, since they tell of what is known to be broken.
+
+/// Where G11 ends.
+pub(crate) const POISON: &str = "A message that kills its process ends as a dead letter after `max_crashes`, and halts \
+    its key; a lease that is lost again and again while it runs alone counts as such a death. Known to be broken, in 7 \
+    of 2,000,000 schedules: under `Skip`, a message whose owner died with it in flight may be dead without halting its \
+    key, where others come in front of it meanwhile, such as a replay.";
