@@ -1,4 +1,4 @@
-//! The publisher: pipelined XADD, each outcome reported as it arrives.
+//! The publisher: pipelined XADD in pieces, the outcomes of each reported as they arrive.
 
 use std::{fmt, iter::Peekable, time::Duration};
 
@@ -26,7 +26,7 @@ const WINDOW: usize = 1_024;
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 /// The most messages that are written in one piece and answered together.
 const GROUP: usize = 32;
-/// The most bytes of a group, beyond its first message.
+/// The most bytes of a group of more than one message.
 const GROUP_BYTES: usize = 32 * 1024;
 
 /// Publishes to Redis Streams, over one connection that all calls share.

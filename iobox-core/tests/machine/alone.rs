@@ -2,9 +2,8 @@
 
 use iobox_core::{
     dispatch::{BreakerState, Time},
-    store::{Change, InstanceId, State, Verdict},
+    store::{Change, Verdict},
 };
-use uuid::Uuid;
 
 use crate::{
     rig::{Kind, Rig, ms, ok, settings, unknown},
@@ -16,9 +15,7 @@ fn it_waits_for_marks_that_are_under_way() {
     let mut store = Store::new(1);
     store.enqueue(0, "m", "", ms(0));
     // The last owner died: the message is marked before it runs.
-    let dead = InstanceId::new(Uuid::from_u128(77));
-    let owners = store.owners.values_mut();
-    owners.for_each(|slot| *slot = (Some(dead), 1));
+    store.abandon();
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
     rig.run(ms(10));
@@ -43,9 +40,7 @@ fn one_that_an_operator_takes_away_leaves_its_turn_to_the_others() {
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
     rig.run(ms(10));
-    let row = rig.store.row_mut("suspect");
-    row.state = State::Discarded;
-    row.revision += 1;
+    rig.store.discard("suspect");
     rig.let_go(Kind::Settle);
     rig.run(ms(100));
     assert_eq!(rig.in_flight(), ["m"]);

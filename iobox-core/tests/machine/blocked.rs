@@ -171,20 +171,25 @@ fn a_clogged_partition_keeps_no_other_waiting() {
     assert!(rig.ran.contains(&"c0".to_owned()));
 }
 
-/// Followers that a fetch sets aside while their head succeeds do not wait for a sweep.
-#[test]
-fn followers_set_aside_while_their_head_ends_come_back_at_once() {
-    let mut rig = of_key(2, DeadLetterPolicy::HaltKey);
+/// So many messages of a key, of which the first failed once and is in flight again.
+fn at_its_second_try(count: usize) -> Rig {
+    let mut rig = of_key(count, DeadLetterPolicy::HaltKey);
     rig.outcome("b0", ok());
     let again = Outcome::Transient {
         reason: String::new(),
         after: Some(ms(50)),
     };
     rig.outcome("a0", again);
-    // Its second try is under way.
     while rig.in_flight().is_empty() {
         rig.run(ms(1));
     }
+    rig
+}
+
+/// Followers that a fetch sets aside while their head succeeds do not wait for a sweep.
+#[test]
+fn followers_set_aside_while_their_head_ends_come_back_at_once() {
+    let mut rig = at_its_second_try(2);
     rig.hold.insert(Kind::Fetch);
     let sweeps = |rig: &Rig| rig.fetches.iter().filter(|f| f.partitions[0].sweep).count();
     while rig.waiting.is_empty() {
@@ -210,16 +215,7 @@ fn followers_set_aside_while_their_head_ends_come_back_at_once() {
 /// The same for the first follower of a key, of which nothing was known to be set aside.
 #[test]
 fn the_first_follower_set_aside_while_its_head_ends_comes_back_at_once() {
-    let mut rig = of_key(1, DeadLetterPolicy::HaltKey);
-    rig.outcome("b0", ok());
-    let again = Outcome::Transient {
-        reason: String::new(),
-        after: Some(ms(50)),
-    };
-    rig.outcome("a0", again);
-    while rig.in_flight().is_empty() {
-        rig.run(ms(1));
-    }
+    let mut rig = at_its_second_try(1);
     rig.store.enqueue(0, "late", "a", rig.now);
     rig.hold.insert(Kind::Fetch);
     while rig.waiting.is_empty() {
@@ -244,11 +240,7 @@ fn a_marked_follower_waits_behind_a_message_that_was_replayed_in_front_of_it() {
     let early = store.draw();
     store.enqueue(0, "a1", "a", ms(0));
     // The last owner died.
-    let dead = iobox_core::store::InstanceId::new(uuid::Uuid::from_u128(77));
-    store
-        .owners
-        .values_mut()
-        .for_each(|slot| *slot = (Some(dead), 1));
+    store.abandon();
     let mut settings = settings();
     settings.batch = 50;
     settings.fetch = 50;

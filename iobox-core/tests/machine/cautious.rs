@@ -5,23 +5,13 @@ use std::{sync::Arc, time::Duration};
 
 use iobox_core::{
     dispatch::{DeadLetterPolicy, Settings},
-    store::{Change, InstanceId, Mark, State},
+    store::{Change, Mark, State},
 };
-use uuid::Uuid;
 
 use crate::{
     rig::{Ids, Kind, Rig, ms, ok, permanent, settings, transient, unavailable},
     store::Store,
 };
-
-/// Lets the last owner of every partition be one that died.
-fn abandon(store: &mut Store) {
-    let dead = InstanceId::new(Uuid::from_u128(77));
-    store
-        .owners
-        .values_mut()
-        .for_each(|slot| *slot = (Some(dead), slot.1 + 1));
-}
 
 fn of(count: usize, key: impl Fn(usize) -> String) -> Store {
     let mut store = Store::new(1);
@@ -48,7 +38,7 @@ fn marks(rig: &Rig) -> Vec<i64> {
 #[test]
 fn each_of_the_first_messages_is_marked_before_it_runs_until_what_may_have_run_has_settled() {
     let mut store = of(12, |_| String::new());
-    abandon(&mut store);
+    store.abandon();
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
     rig.run(ms(100));
@@ -92,7 +82,7 @@ fn nobody_is_marked_after_a_clean_release() {
 #[test]
 fn a_mark_whose_reply_was_lost_is_repeated_and_counts_once() {
     let mut store = of(1, |_| "k".into());
-    abandon(&mut store);
+    store.abandon();
     store.row_mut("m0").suspect = true;
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
@@ -224,7 +214,7 @@ fn a_message_that_goes_alone_and_kills_its_process_ends_dead() {
 #[test]
 fn the_crash_of_a_neighbour_does_not_count() {
     let mut store = of(3, |_| String::new());
-    abandon(&mut store);
+    store.abandon();
     let ids = Arc::new(Ids::default());
     let mut rig = Rig::with(settings(), store, Arc::<Ids>::clone(&ids), ms(0));
     rig.run(ms(20));
@@ -241,7 +231,7 @@ fn the_crash_of_a_neighbour_does_not_count() {
 #[test]
 fn messages_that_fail_on_and_on_do_not_use_up_the_caution() {
     let mut store = of(12, |_| String::new());
-    abandon(&mut store);
+    store.abandon();
     let mut rig = Rig::new(settings(), store);
     rig.script(|_| Some(transient()));
     rig.run(ms(2_000));
@@ -279,7 +269,7 @@ fn a_suspect_that_a_drain_keeps_from_running_stays_one() {
 fn the_first_messages_after_an_owner_died_are_uncertain_from_then_on() {
     for (outcome, uncertain) in [(transient(), true), (permanent(), false)] {
         let mut store = of(1, |_| "k".into());
-        abandon(&mut store);
+        store.abandon();
         let mut settings = settings();
         settings.policy = DeadLetterPolicy::Skip;
         let mut rig = Rig::new(settings, store);
@@ -307,13 +297,11 @@ fn messages_of_a_partition_that_nobody_left_behind_are_not_uncertain() {
 #[test]
 fn a_mark_that_an_operator_came_before_leaves_nothing_under_way() {
     let mut store = of(1, |_| "k".into());
-    abandon(&mut store);
+    store.abandon();
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Settle);
     rig.run(ms(10));
-    let row = rig.store.row_mut("m0");
-    row.state = State::Discarded;
-    row.revision += 1;
+    rig.store.discard("m0");
     rig.let_go(Kind::Settle);
     // What runs alone waits until nothing else is under way.
     rig.store.enqueue(0, "alone", "", rig.now);

@@ -180,8 +180,7 @@ fn a_quiet_partition_is_given_back_as_abandoned_only_while_it_is_worked_with_cau
     for died in [false, true] {
         let mut store = of(0);
         if died {
-            let owners = store.owners.values_mut();
-            owners.for_each(|slot| *slot = (Some(other(2)), 1));
+            store.abandon();
         }
         let mut rig = Rig::new(settings(), store);
         rig.hold.insert(Kind::Release);

@@ -137,9 +137,7 @@ fn a_failure_that_is_not_recorded_is_not_told() {
     rig.outcome("m0", permanent());
     rig.run(ms(10));
     // An operator discards it meanwhile; then somebody else has the partition.
-    let row = rig.store.row_mut("m0");
-    row.state = State::Discarded;
-    row.revision += 1;
+    rig.store.discard("m0");
     rig.answer(Kind::Settle);
     rig.outcome("m1", permanent());
     rig.run(ms(10));
@@ -248,9 +246,7 @@ fn a_superseded_row_is_dropped_and_its_followers_are_fetched_anew() {
     rig.outcome("m0", transient());
     rig.run(ms(10));
     // An operator discards it meanwhile.
-    let row = rig.store.row_mut("m0");
-    row.state = State::Discarded;
-    row.revision += 1;
+    rig.store.discard("m0");
     rig.let_go(Kind::Settle);
     assert!(
         rig.events

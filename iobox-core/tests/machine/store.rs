@@ -13,6 +13,7 @@ use iobox_core::{
         InstanceId, ReleaseRequest, RenewRequest, Renewed, Seq, Settled, Settlement, State,
     },
 };
+use uuid::Uuid;
 
 use crate::row::{Row, message};
 
@@ -76,6 +77,20 @@ impl Store {
             .values_mut()
             .find(|row| row.id() == id)
             .unwrap_or_else(|| panic!("no row {id}"))
+    }
+
+    /// Lets the last owner of every partition be one that died.
+    pub(crate) fn abandon(&mut self) {
+        let dead = InstanceId::new(Uuid::from_u128(77));
+        let owners = self.owners.values_mut();
+        owners.for_each(|slot| *slot = (Some(dead), slot.1 + 1));
+    }
+
+    /// An operator discards a message, whatever is being done with it.
+    pub(crate) fn discard(&mut self, id: &str) {
+        let row = self.row_mut(id);
+        row.state = State::Discarded;
+        row.revision += 1;
     }
 
     pub(crate) fn count(&self, state: State) -> usize {
