@@ -95,8 +95,13 @@ impl Status {
                 self.reason = Some(cut(reason));
                 (self.uncertain, self.alone) = (true, *alone);
             }
-            Verdict::Dead { reason, halts } => {
+            Verdict::Dead {
+                reason,
+                halts,
+                uncertain,
+            } => {
                 self.to(State::Dead);
+                self.uncertain |= *uncertain;
                 self.settled_at = Some(now);
                 self.reason = Some(cut(reason));
                 self.halts = *halts && keyed;

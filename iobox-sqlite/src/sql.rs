@@ -257,7 +257,7 @@ impl Sql {
             ),
             dead: q(
                 "UPDATE {p}outbox AS o SET state = 3, settled_at = ?5, reason = ?6, \
-                 halts = (?7 AND key IS NOT NULL), due_at = NULL, \
+                 halts = (?7 AND key IS NOT NULL), uncertain = max(uncertain, ?8), due_at = NULL, \
                  suspect = 0, alone = 0, crashes = 0, attempt = ?4, revision = revision + 1 \
                  WHERE seq = ?1 AND partition = ?2{base} AND revision = ?3 AND {open}",
             ),

@@ -307,14 +307,16 @@ impl Machine {
             Body::Corrupt(reason) => Some(Verdict::Dead {
                 reason: reason.clone(),
                 halts: halts || pending.uncertain,
+                uncertain: false,
             }),
             Body::Message(_) if pending.suspect && pending.crashes >= max_crashes => {
                 Some(Verdict::Dead {
                     reason: format!(
-                        "its process died {} times while it ran alone",
+                        "its process died, or lost the partition, {} times while it ran alone",
                         pending.crashes
                     ),
                     halts: true,
+                    uncertain: true,
                 })
             }
             Body::Message(_) => put_back,
@@ -325,7 +327,7 @@ impl Machine {
         };
         let attempt = pending.attempt;
         let mut held = Held::new(pending, message, now);
-        held.doubtful |= work.cautious > 0;
+        held.doubtful |= work.doubt.sees(seq, work.cautious > 0);
         held.in_company = in_company;
         work.insert(seq, held, capacity);
         if ungated {

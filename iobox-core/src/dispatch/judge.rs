@@ -260,7 +260,11 @@ impl Machine {
             partition,
             seq,
             attempt,
-            Verdict::Dead { reason, halts },
+            Verdict::Dead {
+                reason,
+                halts,
+                uncertain,
+            },
             now,
         );
     }

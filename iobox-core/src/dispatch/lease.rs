@@ -4,6 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{
     Bug, Command, Event, Machine, Time,
+    doubt::Doubt,
     work::{Work, pause_after},
 };
 use crate::{
@@ -125,14 +126,15 @@ impl Machine {
                         self.leaving.push(*grant);
                         continue;
                     }
-                    let cautious = if grant.abandoned {
-                        self.settings.max_in_flight + self.settings.batch
+                    let (cautious, doubt) = if grant.abandoned {
+                        let cautious = self.settings.max_in_flight + self.settings.batch;
+                        (cautious, Doubt::after_death(self.settings.capacity()))
                     } else {
-                        0
+                        (0, Doubt::default())
                     };
                     self.lose(grant.partition);
                     self.works
-                        .insert(grant.partition, Work::new(grant, cautious, now));
+                        .insert(grant.partition, Work::new(grant, cautious, doubt, now));
                     self.await_stragglers(grant.partition, now);
                     if self.drain.is_some() {
                         // Back at once, or when what runs of an earlier grant has ended.
@@ -215,6 +217,7 @@ impl Machine {
                     epoch: work.epoch,
                     // Executions that did not end are as those of a dead owner.
                     abandoned: work.cautious > 0
+                        || work.doubt.is_left(work.more)
                         || work.busy > 0
                         || self.has_stragglers(*partition),
                 };

@@ -13,6 +13,7 @@
 //! | `lease.rs`, `member.rs` | registration, renewal, shares, hand-over, loss |
 //! | `fetch.rs` | when to fetch, how much, and what to keep of a reply |
 //! | `held.rs`, `key.rs`, `work.rs` | rows in memory, the order of a key, a partition |
+//! | `doubt.rs` | what an owner that died may have executed |
 //! | `execute.rs`, `solo.rs`, `straggler.rs` | what runs next, what runs alone, what is waited for |
 //! | `judge.rs`, `sent.rs`, `retry.rs`, `breaker.rs` | from an outcome to a verdict |
 //! | `settle.rs` | batches of settlements and their replies |
@@ -21,6 +22,7 @@
 mod breaker;
 mod bug;
 mod command;
+mod doubt;
 mod drain;
 mod event;
 mod execute;

@@ -217,6 +217,7 @@ impl Machine {
         {
             work.next_poll = work.next_poll.min(now);
         }
+        let doubtful = held.doubtful;
         let message = work.remove(seq).and_then(|held| held.message);
         let verdict = match change {
             Change::Verdict(verdict) => verdict,
@@ -250,7 +251,7 @@ impl Machine {
             Verdict::Retry { reason, .. } | Verdict::Unknown { reason, .. } => {
                 Some(Event::PutBack(failure(reason, false)))
             }
-            Verdict::Dead { reason, halts } => Some(Event::Dead(failure(reason, *halts))),
+            Verdict::Dead { reason, halts, .. } => Some(Event::Dead(failure(reason, *halts))),
         });
         self.ended = self.ended.wrapping_add(1);
         let Some(key) = key else { return };
@@ -264,6 +265,10 @@ impl Machine {
             }
             _ if overtaken => {}
             _ => {
+                // The dead owner may have gone past it, to what is hidden behind it now.
+                if doubtful {
+                    work.doubt.owe();
+                }
                 work.close(&key);
                 work.drop_followers(&key, seq, now);
             }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     CallId, Time,
+    doubt::Doubt,
     held::{Held, Stage},
     key::Key,
 };
@@ -77,6 +78,8 @@ pub(super) struct Work {
     pub(super) hints: BTreeSet<OrderingKey>,
     /// How many more messages are marked before they run.
     pub(super) cautious: usize,
+    /// What the owner before may have executed.
+    pub(super) doubt: Doubt,
     /// Set while the partition is handed over: when to stop waiting.
     pub(super) handover: Option<Time>,
     /// The highest seq seen; read by a planted bug alone.
@@ -84,7 +87,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(grant: &Grant, cautious: usize, now: Time) -> Self {
+    pub(super) fn new(grant: &Grant, cautious: usize, doubt: Doubt, now: Time) -> Self {
         Self {
             epoch: grant.epoch,
             granted: now,
@@ -110,6 +113,7 @@ impl Work {
             aside: BTreeMap::new(),
             hints: BTreeSet::new(),
             cautious,
+            doubt,
             handover: None,
             highest: None,
         }
@@ -227,6 +231,9 @@ impl Work {
         };
         if !matches!(held.stage, Stage::Ready | Stage::Paused) {
             return;
+        }
+        if held.doubtful && !held.suspect && !held.uncertain {
+            self.doubt.owe();
         }
         if held.marked {
             let attempt = held.attempt - held.counted_ahead;

@@ -139,10 +139,15 @@ impl Row {
                 self.uncertain = true;
                 self.alone = *alone;
             }
-            Verdict::Dead { reason, halts } => {
+            Verdict::Dead {
+                reason,
+                halts,
+                uncertain,
+            } => {
                 self.state = State::Dead;
                 self.settled_at = Some(now);
                 self.reason = Some(cut(reason));
+                self.uncertain |= *uncertain;
                 self.halts = *halts && self.key().is_some();
             }
         }

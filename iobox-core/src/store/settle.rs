@@ -64,6 +64,8 @@ pub enum Verdict {
         reason: String,
         /// Whether later messages of its key wait for a person; without a key nothing does.
         halts: bool,
+        /// Whether an execution of it may have succeeded all the same: uncertain for ever.
+        uncertain: bool,
     },
 }
 

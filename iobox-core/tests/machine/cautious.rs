@@ -267,7 +267,7 @@ fn a_suspect_that_a_drain_keeps_from_running_stays_one() {
 /// The owner before may have executed it: an attempt that fails says nothing about that one.
 #[test]
 fn the_first_messages_after_an_owner_died_are_uncertain_from_then_on() {
-    for (outcome, uncertain) in [(transient(), true), (permanent(), false)] {
+    for (outcome, halts) in [(transient(), false), (permanent(), true)] {
         let mut store = of(1, |_| "k".into());
         store.abandon();
         let mut settings = settings();
@@ -277,7 +277,7 @@ fn the_first_messages_after_an_owner_died_are_uncertain_from_then_on() {
         rig.outcome("m0", outcome);
         rig.run(ms(10));
         let row = rig.store.row("m0");
-        assert_eq!((row.uncertain, row.halts), (uncertain, !uncertain));
+        assert_eq!((row.uncertain, row.halts), (true, halts));
     }
 }
 

@@ -23,6 +23,7 @@ mod ask;
 mod blocked;
 mod breaker;
 mod cautious;
+mod doubt;
 mod drain;
 mod handover;
 mod lease;

@@ -155,8 +155,11 @@ impl Row {
                 self.uncertain = true;
                 self.alone = *alone;
             }
-            Verdict::Dead { halts, .. } => {
+            Verdict::Dead {
+                halts, uncertain, ..
+            } => {
                 self.state = State::Dead;
+                self.uncertain |= *uncertain;
                 self.halts = *halts && self.key().is_some();
             }
         }

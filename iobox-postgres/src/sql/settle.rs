@@ -33,7 +33,7 @@ const DONE: &str = concat!(
 );
 
 /// Settles anything. As above, then `$8` what to record (0 done, 1 retry, 2 unknown, 3 dead,
-/// 4 suspect, 5 clear), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
+/// 4 suspect, 5 clear, 6 dead and uncertain), `$9` delays in microseconds, `$10` reasons, `$11` the flag of what
 /// is recorded (absorbed, alone, halts), `$12` crashes.
 const ANY: &str = concat!(
     "with {fence}, now as materialized (
@@ -41,20 +41,20 @@ const ANY: &str = concat!(
 ), changed as (
   update {message} as m
   set
-    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3
+    state = case i.what when 0 then 4 when 1 then 1 when 2 then 1 when 3 then 3 when 6 then 3
       else case m.state when 6 then 0 else m.state end end,
     revision = m.revision + 1,
     attempt = i.attempt,
     due_at = case
       when i.what in (1, 2) then now.at + i.after * interval '1 microsecond'
       when i.what in (4, 5) then m.due_at end,
-    settled_at = case when i.what in (0, 3) then now.at end,
-    reason = case when i.what in (1, 2, 3) then i.reason else m.reason end,
-    uncertain = m.uncertain or i.what = 2,
+    settled_at = case when i.what in (0, 3, 6) then now.at end,
+    reason = case when i.what in (1, 2, 3, 6) then i.reason else m.reason end,
+    uncertain = m.uncertain or i.what in (2, 6),
     alone = case when i.what = 2 then i.flag else m.alone and i.what in (4, 5) end,
     suspect = i.what = 4,
     crashes = case when i.what in (4, 5) then i.crashes else 0 end,
-    halts = i.what = 3 and i.flag and m.key is not null,
+    halts = i.what in (3, 6) and i.flag and m.key is not null,
     absorbed = i.what = 0 and i.flag
   from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::smallint[],
       $9::bigint[], $10::text[], $11::boolean[], $12::integer[])

@@ -270,7 +270,14 @@ impl Columns {
                 reason,
                 alone,
             }) => (2, micros(*after), Some(reason), *alone, 0),
-            Change::Verdict(Verdict::Dead { reason, halts }) => (3, 0, Some(reason), *halts, 0),
+            Change::Verdict(Verdict::Dead {
+                reason,
+                halts,
+                uncertain,
+            }) => {
+                let what = if *uncertain { 6 } else { 3 };
+                (what, 0, Some(reason), *halts, 0)
+            }
             Change::Mark(Mark::Suspect { crashes }) => (4, 0, None, false, *crashes),
             Change::Mark(Mark::Clear { crashes }) => (5, 0, None, false, *crashes),
         };

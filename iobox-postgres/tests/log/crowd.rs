@@ -30,6 +30,7 @@ async fn a_crowd_is_parked_and_comes_back_in_order() {
     let dead = Change::Verdict(Verdict::Dead {
         reason: String::from("no"),
         halts: true,
+        uncertain: false,
     });
     assert_eq!(owner.settle(&head, &dead).await, [Settled::Applied]);
     let (mut others, mut aside) = (0, 0);

@@ -112,17 +112,20 @@ fn apply(conn: &Connection, sql: &Sql, settlement: &Settlement, now: i64) -> Res
             true,
             alone,
         ])?,
-        Change::Verdict(Verdict::Dead { reason, halts }) => {
-            conn.prepare_cached(&sql.dead)?.execute(params![
-                seq,
-                partition,
-                revision,
-                attempt,
-                now,
-                cut(reason),
-                halts,
-            ])?
-        }
+        Change::Verdict(Verdict::Dead {
+            reason,
+            halts,
+            uncertain,
+        }) => conn.prepare_cached(&sql.dead)?.execute(params![
+            seq,
+            partition,
+            revision,
+            attempt,
+            now,
+            cut(reason),
+            halts,
+            uncertain,
+        ])?,
         Change::Mark(Mark::Suspect { crashes }) => conn
             .prepare_cached(&sql.mark)?
             .execute(params![seq, partition, revision, attempt, true, crashes])?,

@@ -10,8 +10,8 @@ use iobox_core::{
 use super::{
     Harness,
     support::{
-        Instance, LATER, dead, dead_because, enqueue, entry, keyed, labels, partitions, plain,
-        purge, unknown,
+        Instance, LATER, dead, dead_because, dead_in_doubt, done, enqueue, entry, keyed, labels,
+        partitions, plain, purge, replay_one, unknown,
     },
 };
 
@@ -87,4 +87,21 @@ pub async fn a_dead_message_may_be_uncertain<H: Harness>() {
     one.apply(&one.one().await, dead(true)).await;
     let entry = entry(harness.store().as_ref(), &id).await;
     assert!(entry.uncertain && entry.halts, "{entry:?}");
+}
+
+/// Who dies although an execution may have succeeded is uncertain, through a replay too.
+pub async fn a_message_that_dies_in_doubt_is_uncertain_for_ever<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    let one = Instance::owner(harness.store()).await;
+    let store = harness.store().as_ref();
+    let id = enqueue(&harness, &[keyed("k", "a")]).await.remove(0);
+    one.apply(&one.one().await, dead_in_doubt()).await;
+    let dead = entry(store, &id).await;
+    assert_eq!((dead.state, dead.halts), (State::Dead, true), "{dead:?}");
+    assert!(dead.uncertain && dead.reason.is_some(), "{dead:?}");
+    replay_one(store, &id).await;
+    let row = one.one().await;
+    assert!(row.uncertain && !row.suspect, "{row:?}");
+    one.apply(&row, done()).await;
+    assert!(entry(store, &id).await.uncertain, "it is history now");
 }

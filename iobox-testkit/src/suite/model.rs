@@ -149,8 +149,11 @@ impl Row {
                         self.due = Some(now + *after);
                         (self.uncertain, self.alone) = (true, *alone);
                     }
-                    Verdict::Dead { halts, .. } => {
+                    Verdict::Dead {
+                        halts, uncertain, ..
+                    } => {
                         self.state = State::Dead;
+                        self.uncertain |= *uncertain;
                         self.settled = Some(now);
                         self.halts = *halts && self.key.is_some();
                     }

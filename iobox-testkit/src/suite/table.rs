@@ -203,6 +203,7 @@ macro_rules! __store_table {
                 a_dead_message_without_a_key_halts_nothing
                 a_dead_message_stays_dead
                 a_dead_message_may_be_uncertain
+                a_message_that_dies_in_doubt_is_uncertain_for_ever
             }
             replay {
                 a_replayed_message_starts_afresh

@@ -148,6 +148,7 @@ fn dead() -> Verdict {
     Verdict::Dead {
         reason: "never".into(),
         halts: true,
+        uncertain: false,
     }
 }
 

@@ -11,7 +11,7 @@ use iobox_core::{
 use super::run::{Program, UNIT};
 use crate::suite::{
     Harness,
-    support::{clear, dead, done, duplicate, key, retry, suspect, unknown},
+    support::{clear, dead, dead_in_doubt, done, duplicate, key, retry, suspect, unknown},
 };
 
 impl<H: Harness> Program<H> {
@@ -37,7 +37,8 @@ impl<H: Harness> Program<H> {
             3 => duplicate(),
             4..7 => retry(delay),
             7..10 => unknown(delay, self.rng.bool()),
-            10 | 11 => dead(self.rng.u8(..4) > 0),
+            10 => dead(self.rng.u8(..4) > 0),
+            11 => dead_in_doubt(),
             12 | 13 => suspect(self.rng.u32(..4)),
             _ => clear(self.rng.u32(..4)),
         }

@@ -47,6 +47,17 @@ pub fn dead_because(reason: &str, halts: bool) -> Change {
     Change::Verdict(Verdict::Dead {
         reason: reason.into(),
         halts,
+        uncertain: false,
+    })
+}
+
+/// Given up although an execution may have succeeded.
+#[must_use]
+pub fn dead_in_doubt() -> Change {
+    Change::Verdict(Verdict::Dead {
+        reason: "its process died".into(),
+        halts: true,
+        uncertain: true,
     })
 }
 

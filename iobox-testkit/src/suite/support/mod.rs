@@ -7,7 +7,9 @@ mod row;
 
 use std::time::Duration;
 
-pub use change::{clear, dead, dead_because, done, duplicate, retry, suspect, unknown};
+pub use change::{
+    clear, dead, dead_because, dead_in_doubt, done, duplicate, retry, suspect, unknown,
+};
 pub use draft::{
     TOPIC, enqueue, enqueue_results, key, key_in, keyed, partitions, plain, run_of, try_enqueue,
 };

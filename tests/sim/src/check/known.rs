@@ -8,7 +8,7 @@ use std::{
 use iobox_core::{
     dispatch::DeadLetterPolicy,
     partition::{Partition, Partitions},
-    store::{Epoch, InstanceId, Revision},
+    store::{Epoch, InstanceId, Revision, Seq},
 };
 
 use crate::{
@@ -131,8 +131,8 @@ pub(crate) struct Known {
     pub(crate) skipped: bool,
     pub(crate) replayed: bool,
     pub(crate) discarded: bool,
-    /// The revision of the last verdict that was applied.
-    pub(crate) settled: Option<Revision>,
+    /// Where the last verdict was applied, and the revision that it named.
+    pub(crate) settled: Option<(Seq, Revision)>,
     /// Settled as done, and not put back since.
     pub(crate) done: bool,
     /// Dead, in a way that halts its key.

@@ -209,11 +209,13 @@ impl Checker {
         }
         let Some(id) = id else { return Ok(()) };
         if !matches!(kind, Kind::Mark { .. } | Kind::Clear) {
-            // A call that takes effect once more, late, says nothing of what was sent since.
-            let before = self.message(id).settled.replace(*revision);
-            if before != Some(*revision) {
-                self.unsettled.remove(&(*process, id.clone()));
+            // A call that takes effect once more, late, says nothing of what was sent since, nor
+            // does it judge the message anew.
+            let before = self.message(id).settled.replace((*seq, *revision));
+            if before == Some((*seq, *revision)) {
+                return Ok(());
             }
+            self.unsettled.remove(&(*process, id.clone()));
         }
         let taken = self.takeovers.contains(partition);
         let unbegun = self.unbegun;
