@@ -54,29 +54,34 @@ fn count(number: i32) -> u32 {
 /// Decodes a row of a fetch.
 pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
     let Some(number) = get::<Option<i16>>(row, 1)? else {
-        return Ok(FetchedRow::Snapshot(get(row, 5)?));
+        return Ok(FetchedRow::Snapshot(get(row, 4)?));
     };
     let partition = partition(number)?;
     let Some(in_the_way) = get::<Option<bool>>(row, 0)? else {
         return Ok(FetchedRow::More(partition));
     };
-    let key = get::<Option<&str>>(row, 5)?.map(OrderingKey::stored);
+    let key = get::<Option<&str>>(row, 4)?.map(OrderingKey::stored);
     if in_the_way {
         let key = key.ok_or_else(|| Error::internal("a row without a key is in the way"))?;
         return Ok(FetchedRow::InTheWay(partition, key));
     }
+    // Of a logged row nothing is told, since nothing happened to it.
+    let history = get::<Option<Vec<i32>>>(row, 3)?;
+    let [revision, attempt, crashes, uncertain, alone, suspect] = history
+        .map_or(Ok([0; 6]), TryInto::try_into)
+        .map_err(|_| Error::internal("the history of a row has six numbers"))?;
     Ok(FetchedRow::Pending(Pending {
         partition,
         seq: Seq(get(row, 2)?),
-        revision: Revision(get(row, 3)?),
-        attempt: count(get(row, 4)?),
-        crashes: count(get(row, 6)?),
-        uncertain: get(row, 7)?,
-        alone: get(row, 8)?,
-        suspect: get(row, 9)?,
-        size: usize::try_from(get::<i32>(row, 10)?).unwrap_or(0),
-        age: duration(get(row, 11)?),
-        body: body(origin, row, [12, 13, 14, 15, 16], key.as_ref()),
+        revision: Revision(revision),
+        attempt: count(attempt),
+        crashes: count(crashes),
+        uncertain: uncertain != 0,
+        alone: alone != 0,
+        suspect: suspect != 0,
+        size: usize::try_from(get::<i32>(row, 5)?).unwrap_or(0),
+        age: duration(get(row, 6)?),
+        body: body(origin, row, [7, 8, 9, 10, 11], key.as_ref()),
         key,
     }))
 }

@@ -67,14 +67,15 @@ impl Machine {
             .min()
     }
 
-    /// Whether there is room that is worth a fetch.
+    /// Whether there is room that is worth a fetch: for half of one, or any while nothing may run. A call has
+    /// costs of its own.
     fn wants_rows(&self) -> bool {
         let (rows, bytes) = self.room();
         let idle = self
             .works
             .values()
             .all(|work| work.runnable.is_empty() && work.solos.is_empty());
-        (rows >= self.settings.fetch.div_ceil(4) || (idle && rows > 0)) && bytes > 0
+        (rows >= self.settings.fetch.div_ceil(2) || (idle && rows > 0)) && bytes > 0
     }
 
     pub(super) fn fetch(&mut self, now: Time) -> Command {

@@ -69,18 +69,18 @@ fn a_partition_that_is_not_known_to_have_rows_is_asked_for_few() {
 #[test]
 fn a_fetch_waits_for_room_that_is_worth_it_while_others_may_run() {
     let mut settings = settings();
-    settings.fetch = 20;
+    settings.fetch = 7;
     let mut rig = Rig::new(settings, full(1, 100));
     rig.run(ms(500));
-    assert_eq!(rig.machine.buffered().0, 3 + 4 + 20, "memory is full");
+    assert_eq!(rig.machine.buffered().0, 3 + 4 + 7, "memory is full");
     let before = rig.count(Kind::Fetch);
-    for settled in 1..=5 {
+    for settled in 1..=4 {
         let id = rig.in_flight()[0].clone();
         rig.outcome(&id, ok());
         rig.run(ms(100));
         assert_eq!(
             rig.count(Kind::Fetch) > before,
-            settled == 5,
+            settled == 4,
             "room for {settled}"
         );
     }

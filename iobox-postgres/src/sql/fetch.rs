@@ -20,6 +20,9 @@ use super::{Names, Statement, log};
 /// Held seqs and full keys are compared by hash. A seq is unique in the table, so that its partition
 /// does not matter.
 ///
+/// What happened to a row comes as one array, and not at all of a logged one, to which nothing did: as most
+/// rows of most fetches.
+///
 /// The last part but one names the partitions that hold more; of one that was not visited it knows by
 /// one look whether anything is due.
 ///
@@ -171,8 +174,10 @@ with recursive now as materialized (
   ) as w
   where v.taken < greatest($5, 1) and (v.bytes < $6 or v.taken = 0)
 )
-select false, m.partition, m.seq, m.revision, m.attempt, m.key, m.crashes, m.uncertain, m.alone,
-  m.suspect, m.size,
+select false, m.partition, m.seq,
+  case when m.state <> 6 then array[m.revision, m.attempt, m.crashes, m.uncertain::integer,
+    m.alone::integer, m.suspect::integer] end,
+  m.key, m.size,
   (extract(epoch from (select at from now) - m.enqueued_at) * 1000000)::bigint as age,
   m.id, m.topic, {content}
 from visit as v
@@ -180,14 +185,12 @@ cross join lateral unnest(v.runs) as t (tid)
 join {message} as m on m.ctid = t.tid
 {with_content}
 union all
-select true, r.partition, null, null, null, k.key, null, null, null, null, null, null, null, null,
-  null, null, null
+select true, r.partition, null, null, k.key, null, null, null, null, null, null, null
 from visit as v
 join request as r on r.ord = v.ord
 cross join lateral unnest(v.keys) as k (key)
 union all
-select null, r.partition, null, null, null, null, null, null, null, null, null, null, null, null,
-  null, null, null
+select null, r.partition, null, null, null, null, null, null, null, null, null, null
 from request as r
 left join visit as v on v.ord = r.ord
 where case when v.ord is not null then v.more else
@@ -211,8 +214,8 @@ const BLOCKED: &str = "when blockers.present and exists (
 
 /// A row without a partition, whose key is the snapshot.
 const SNAPSHOT: &str = "union all
-select null, null, null, null, null, pg_catalog.pg_current_snapshot()::text, null, null, null, null,
-  null, null, null, null, null, null, null
+select null, null, null, null, pg_catalog.pg_current_snapshot()::text, null, null, null, null, null,
+  null, null
 ";
 
 /// The statement of fetching.
