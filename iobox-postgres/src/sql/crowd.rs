@@ -4,7 +4,9 @@ use super::{Names, Statement, cursor::BEHIND_MAX, log};
 
 /// How many rows one look at a crowd takes in.
 const LOOK: usize = 1_024;
-/// How many of them a key must have so that it is parked.
+/// How many it takes in behind a key that is parked already: what is behind the crowd waits until it is passed.
+const LOOK_ON: usize = 8_192;
+/// How many of the first a key must have so that it is parked.
 const CROWD: usize = 256;
 /// How many keys of a partition are parked at most.
 const PARKED_MAX: usize = 16;
@@ -17,7 +19,8 @@ const PARKED_MAX: usize = 16;
 /// for one that has seen more than this statement sees. Of each it looks at the oldest rows behind the
 /// cursor, by the primary key (`look`). A key is parked from the first of its rows there to the last,
 /// if there are many, if none of its rows behind the first is held or finished, and if there is room;
-/// a key that is parked already has its last row moved up. No row is written.
+/// a key that is parked already has its last row moved up, and for its sake more rows are looked at. No row is
+/// written.
 ///
 /// Then the cursor goes past them, in the way of a settlement: to the first row that is none of these.
 /// Held rows of such a key, which stand in front of it, are listed in `behind`.
@@ -49,22 +52,25 @@ with {fence}, now as materialized (
     where u.key = n.key
   ) as old on true
 ), look as materialized (
-  select k.partition, m.seq, m.key
+  select k.partition, m.seq, m.key, m.place
   from fresh as k
   cross join lateral (
-    select m.seq, m.key
+    select m.seq, m.key, row_number() over (order by m.seq) as place
     from {message} as m
     where m.partition = k.partition and m.seq > k.upto and {logged}
-      and m.seq <> all (k.ahead) and not {aside}
+      and m.seq <> all (k.ahead) and (m.seq > all (k.parked_last) or not {aside})
       and m.seq not in (select unnest($7::bigint[]))
     order by m.seq
-    limit {look}
+    limit case when exists (
+      select from named as n where n.partition = k.partition and n.parked is not null
+    ) then {look_on} else {look} end
   ) as m
 ), crowd as materialized (
   select n.partition, n.key, n.parked, min(l.seq) as first, max(l.seq) as last, count(*) as count
   from look as l
   join named as n on n.partition = l.partition and n.key = l.key
-  where case when n.parked is null then n.is_full or l.seq > n.blocker else l.seq > n.parked end
+  where case when n.parked is null then l.place <= {look} and (n.is_full or l.seq > n.blocker)
+    else l.seq > n.parked end
   group by n.partition, n.key, n.parked
 ), chosen as materialized (
   select c.*, row_number() over (partition by c.partition, c.parked is null order by c.key) as place
@@ -262,6 +268,7 @@ impl CrowdSql {
         let bounds = [
             ("{behind_max}", BEHIND_MAX),
             ("{look}", LOOK),
+            ("{look_on}", LOOK_ON),
             ("{crowd}", CROWD),
             ("{parked_max}", PARKED_MAX),
             ("{walk}", WALK),
