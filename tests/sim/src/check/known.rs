@@ -12,7 +12,7 @@ use iobox_core::{
 };
 
 use crate::{
-    history::{Id, Process},
+    history::{Id, Kind, Process},
     plan::{HandlerPlan, Plan},
 };
 
@@ -131,8 +131,8 @@ pub(crate) struct Known {
     pub(crate) skipped: bool,
     pub(crate) replayed: bool,
     pub(crate) discarded: bool,
-    /// Where the last verdict was applied, and the revision that it named.
-    pub(crate) settled: Option<(Seq, Revision)>,
+    /// Where the last verdict was applied, the revision that it named, and what it was.
+    pub(crate) settled: Option<(Seq, Revision, Kind)>,
     /// Settled as done, and not put back since.
     pub(crate) done: bool,
     /// Dead, in a way that halts its key.

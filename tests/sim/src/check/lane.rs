@@ -211,11 +211,13 @@ impl Checker {
         if !matches!(kind, Kind::Mark { .. } | Kind::Clear) {
             // A call that takes effect once more, late, says nothing of what was sent since, nor
             // does it judge the message anew.
-            let before = self.message(id).settled.replace((*seq, *revision));
-            if before == Some((*seq, *revision)) {
+            let before = self.message(id).settled.replace((*seq, *revision, *kind));
+            if before == Some((*seq, *revision, *kind)) {
                 return Ok(());
             }
-            self.unsettled.remove(&(*process, id.clone()));
+            if before.map(|(seq, revision, _)| (seq, revision)) != Some((*seq, *revision)) {
+                self.unsettled.remove(&(*process, id.clone()));
+            }
         }
         let taken = self.takeovers.contains(partition);
         let unbegun = self.unbegun;
