@@ -7,6 +7,7 @@ use iobox_core::{
     ErrorKind,
     source::{Room, Source as _},
 };
+use iobox_testkit::poll_n_then_drop;
 
 use crate::{
     desk::{Desk, RETENTIONS, ROOM, Read, dry, open, source, start},
@@ -125,4 +126,48 @@ async fn a_stale_reader_takes_nothing_from_its_successor() {
         read.is(0..60);
         next.close().await;
     }
+}
+
+/// How many entries lie between two openings.
+const STEP: u32 = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_is_dropped_anywhere_loses_nothing() {
+    let server = server::shared().await;
+    for retention in RETENTIONS {
+        println!("{retention:?}");
+        let desk = Desk::of(server.url(), retention).await;
+        let source = desk.source();
+        let mut first = open(&source, None, 1, 1).await;
+        desk.publish(0..STEP).await;
+        let mut read = Read::default();
+        read.until(first.as_mut(), few(STEP)).await;
+        drop(first);
+        let (mut published, mut opened, mut alone) = (STEP, 0, 0);
+        for n in 0..50 {
+            let start = start(read.position.clone(), 2, n + 1);
+            if let Some(reader) = poll_n_then_drop(source.open(&start), few(n)).await {
+                drop(reader.expect("a reader"));
+                opened += 1;
+            }
+            let nobody = desk.consumers().await.is_empty();
+            // What nobody is interested in is dropped by a stream with interest. The others keep it.
+            assert!(!nobody || retention != RetentionPolicy::Interest, "{n}");
+            alone += u32::from(nobody);
+            desk.publish(published..published + STEP).await;
+            published += STEP;
+        }
+        assert!(opened >= 1, "an opening takes fewer polls than that");
+        let must_be_met = retention == RetentionPolicy::WorkQueue;
+        assert!(alone >= 1 || !must_be_met, "it deletes before it makes");
+        let mut last = open(&source, read.position.clone(), 3, 1).await;
+        read.until(last.as_mut(), few(published)).await;
+        read.is(0..published);
+        assert_eq!(read.lost, 0);
+        last.close().await;
+    }
+}
+
+fn few(count: u32) -> usize {
+    usize::try_from(count).expect("few")
 }

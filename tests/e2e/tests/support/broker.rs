@@ -162,16 +162,19 @@ impl Broker {
         }
     }
 
-    /// How many consumers or groups it keeps for readers, and how many entries for those, where they
-    /// outlive a reader.
-    pub(crate) async fn keeps(&self) -> (usize, Option<u64>) {
+    /// What it keeps for readers.
+    pub(crate) async fn keeps(&self) -> Kept {
         match self {
             Self::JetStream(server) => {
                 let stream = stream(server.url()).await;
                 let info = stream.cached_info();
-                let removes = info.config.retention != RetentionPolicy::Limits;
-                let entries = removes.then_some(info.state.messages);
-                (info.state.consumer_count, entries)
+                let retention = info.config.retention;
+                let removes = retention != RetentionPolicy::Limits;
+                Kept {
+                    readers: info.state.consumer_count,
+                    entries: removes.then_some(info.state.messages),
+                    needs_reader: retention == RetentionPolicy::Interest,
+                }
             }
             Self::Redis(server) => {
                 let mut client = connect_redis(server.url()).await;
@@ -183,10 +186,26 @@ impl Broker {
                     Value::Int(count) => u64::try_from(*count).expect("a count"),
                     other => panic!("no count: {other:?}"),
                 });
-                (groups.len(), Some(pending.sum()))
+                Kept {
+                    readers: groups.len(),
+                    entries: Some(pending.sum()),
+                    needs_reader: true,
+                }
             }
         }
     }
+}
+
+/// What a broker keeps for readers.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// How many consumers or groups.
+    pub(crate) readers: usize,
+    /// How many entries, where they outlive a reader.
+    pub(crate) entries: Option<u64>,
+    /// Whether entries are kept for a reader that is there alone. A work queue keeps them for whoever
+    /// comes: an opening that was dropped there may have deleted the last consumer and made none.
+    pub(crate) needs_reader: bool,
 }
 
 async fn stream(url: &str) -> jetstream::stream::Stream {

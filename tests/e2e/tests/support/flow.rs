@@ -233,8 +233,8 @@ impl Flow {
                 && to.handler_stats(NOTE).await.unsettled() == 0
         })
         .await;
-        let (readers, _) = self.broker.keeps().await;
-        assert_eq!(readers, 1, "none is left of an earlier opening");
+        let kept = self.broker.keeps().await;
+        assert_eq!(kept.readers, 1, "none is left of an earlier opening");
         stop_all(std::mem::take(&mut self.relays)).await;
         stop_all(std::mem::take(&mut self.inboxes)).await;
         written
