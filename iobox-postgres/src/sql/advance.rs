@@ -10,9 +10,10 @@ use super::{Names, Statement, log};
 ///
 /// It does for the usual case what `DONE` does for every case, and reads each row once: the logged rows
 /// behind the cursor up to the last seq by the primary key, and those that were committed late by the
-/// index `message_xid`. If these are exactly the seqs of the partition, the cursor goes to the last one,
-/// and the snapshot in which they were visible takes the place of `seen`. Else, and where the cursor has
-/// lists, the partition is left as it is, for `DONE`.
+/// index `message_xid`. If these, without what waits since its key is parked, are exactly the seqs of the
+/// partition, the cursor goes to the last one, and the snapshot in which they were visible takes the place
+/// of `seen`. What it left behind stays listed. Else, and where it lists rows that it took ahead of others,
+/// the partition is left as it is, for `DONE`.
 ///
 /// Locks as `DONE` does, and leaves a partition alone whose messages were changed while it waited
 /// (`changes`). The snapshot is not earlier than `seen`, and within what this statement sees.
@@ -24,45 +25,45 @@ with {fence}, now as materialized (
   from {cursor} as k
   where k.partition = any (array(select partition from fence))
 ), locked as materialized (
-  select k.partition, k.changes, k.seen, k.upto
+  select k.partition, k.changes, k.seen, k.upto, k.parked_keys, k.parked_first, k.parked_last
   from {cursor} as k
   where k.partition = any (array(select partition from fence))
-    and cardinality(k.ahead) = 0 and cardinality(k.behind) = 0
-    and cardinality(k.parked_keys) = 0
+    and cardinality(k.ahead) = 0
   order by k.partition
   for update of k
 ), place as materialized (
-  select l.partition, l.seen, l.upto, g.latest, g.earlier,
+  select l.partition, l.seen, l.upto, l.parked_keys, l.parked_first, l.parked_last,
+    g.latest, g.earlier,
     ($4::bigint[])[g.first:g.last] as seqs, ($4::bigint[])[g.last] as last
   from locked as l
   join before as b on b.partition = l.partition and b.changes = l.changes
   join unnest($2::smallint[], $5::integer[], $6::integer[], $7::text[], $8::text[])
     as g (partition, first, last, latest, earlier) on g.partition = l.partition
 ), reach as materialized (
-  select p.partition, p.upto, p.last, p.seqs, s.seen
-  from place as p
+  select k.partition, k.upto, k.last, k.seqs, s.seen
+  from place as k
   cross join now
   cross join lateral (
     select s.seen
-    from unnest(array[p.latest::pg_snapshot, p.earlier::pg_snapshot, p.seen]) as s (seen)
+    from unnest(array[k.latest::pg_snapshot, k.earlier::pg_snapshot, k.seen]) as s (seen)
     where {is_later} and {is_within}
-      and p.seqs = array(
+      and k.seqs = array(
         select m.seq
         from (
           (
             select m.seq
             from {message} as m
-            where m.partition = p.partition and m.seq > p.upto and m.seq <= p.last and {logged}
-              and pg_catalog.pg_visible_in_snapshot(m.xid, s.seen)
+            where m.partition = k.partition and m.seq > k.upto and m.seq <= k.last and {logged}
+              and pg_catalog.pg_visible_in_snapshot(m.xid, s.seen) and not {aside}
             order by m.seq
-            limit cardinality(p.seqs) + 1
+            limit cardinality(k.seqs) + 1
           )
           union all
           select m.seq from {began} as m
-          where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen)
+          where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen) and not {aside}
           union all
           select m.seq from {under_way} as m
-          where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen)
+          where pg_catalog.pg_visible_in_snapshot(m.xid, s.seen) and not {aside}
         ) as m
         order by m.seq
       )
@@ -92,9 +93,9 @@ pub(crate) struct AdvanceSql {
 
 impl AdvanceSql {
     pub(super) fn new(names: &Names) -> Self {
-        let [began, under_way] = log::late("m.seq, m.xid", "p.partition", "p");
+        let [began, under_way] = log::late("m.seq, m.xid, m.key", "k.partition", "k");
         let text = ADVANCE
-            .replace("{is_later}", &log::within("p.seen", "s.seen"))
+            .replace("{is_later}", &log::within("k.seen", "s.seen"))
             .replace("{is_within}", &log::within("s.seen", "now.snapshot"))
             .replace("{began}", &began)
             .replace("{under_way}", &under_way)

@@ -13,7 +13,8 @@ const PARKED_MAX: usize = 16;
 
 /// Parks keys whose rows are in the way in crowds, or takes more rows of those that are parked. `$1`
 /// queue, `$2` partitions, `$3` their epochs, `$4` partitions of the keys, `$5` the keys, `$6` whether
-/// each is full, `$7` seqs that are held. Returns what became waiting.
+/// each is full, `$7` seqs that are held. Returns what became waiting, and whether the rows of a key fill a
+/// look, so that behind it there may be more of them and hardly anything else.
 ///
 /// Locks the partitions FOR SHARE and their cursors FOR UPDATE, as a settlement does, and does nothing
 /// for one that has seen more than this statement sees. Of each it looks at the oldest rows behind the
@@ -52,25 +53,35 @@ with {fence}, now as materialized (
     where u.key = n.key
   ) as old on true
 ), look as materialized (
-  select k.partition, m.seq, m.key, m.place
+  select k.partition, m.seq, m.key, m.xid
   from fresh as k
   cross join lateral (
-    select m.seq, m.key, row_number() over (order by m.seq) as place
-    from {message} as m
-    where m.partition = k.partition and m.seq > k.upto and {logged}
-      and m.seq <> all (k.ahead) and (m.seq > all (k.parked_last) or not {aside})
-      and m.seq not in (select unnest($7::bigint[]))
+    select m.seq, m.key, m.xid
+    {ahead}
     order by m.seq
     limit case when exists (
       select from named as n where n.partition = k.partition and n.parked is not null
     ) then {look_on} else {look} end
   ) as m
+), edge as materialized (
+  select k.partition, m.seq
+  from fresh as k
+  cross join lateral (
+    select m.seq
+    {ahead}
+    order by m.seq
+    offset {look} - 1
+    limit 1
+  ) as m
+  where exists (select from named as n where n.partition = k.partition and n.parked is null)
+    and exists (select from named as n where n.partition = k.partition and n.parked is not null)
 ), crowd as materialized (
   select n.partition, n.key, n.parked, min(l.seq) as first, max(l.seq) as last, count(*) as count
   from look as l
   join named as n on n.partition = l.partition and n.key = l.key
-  where case when n.parked is null then l.place <= {look} and (n.is_full or l.seq > n.blocker)
-    else l.seq > n.parked end
+  left join edge as e on e.partition = l.partition
+  where case when n.parked is not null then l.seq > n.parked
+    else (e.seq is null or l.seq <= e.seq) and (n.is_full or l.seq > n.blocker) end
   group by n.partition, n.key, n.parked
 ), chosen as materialized (
   select c.*, row_number() over (partition by c.partition, c.parked is null order by c.key) as place
@@ -127,21 +138,35 @@ with {fence}, now as materialized (
     from (select f.seen, f.upto, '{}'::bigint[] as behind, f.ahead, l.keys as parked_keys,
       l.first as parked_first, l.last as parked_last) as k
   ) as late
-), reach as materialized (
-  select k.*, coalesce(gap.seq - 1, greatest(k.upto, k.top)) as goal
+), held as materialized (
+  select m.partition, m.seq, m.key, m.xid
   from target as k
-  left join lateral (
-    select m.seq
-    from {message} as m
-    where m.partition = k.partition and m.seq > k.upto and {logged}
-      and pg_catalog.pg_visible_in_snapshot(m.xid, k.seen)
-      and m.seq <> all (k.ahead) and not {aside}
-      and (m.partition, m.seq) not in (select partition, seq from front)
-    order by m.seq
-    limit 1
-  ) as gap on (
-    select count(*) from front as f where f.partition = k.partition
-  ) + cardinality(k.behind) <= {behind_max}
+  cross join lateral (
+    select m.partition, m.seq, m.key, m.xid
+    from unnest($7::bigint[]) as u (seq)
+    join {message} as m on m.partition = k.partition and m.seq = u.seq
+    where u.seq > k.upto and u.seq <= k.top and u.seq <> all (k.ahead) and {logged}
+    offset 0
+  ) as m
+  where (m.partition, m.seq) not in (select partition, seq from front)
+), gap as materialized (
+  select m.partition, min(m.seq) as seq
+  from (
+    select partition, seq, key, xid from look
+    union all
+    select partition, seq, key, xid from held
+  ) as m
+  join target as k on k.partition = m.partition
+  where pg_catalog.pg_visible_in_snapshot(m.xid, k.seen)
+    and not exists (
+      select from entries as e
+      where e.partition = m.partition and e.key = m.key and m.seq between e.first and e.last
+    )
+  group by m.partition
+), reach as materialized (
+  select k.*, least(gap.seq - 1, greatest(k.upto, k.top)) as goal
+  from target as k
+  left join gap on gap.partition = k.partition
 ), moved as (
   update {cursor} as k
   set parked_keys = r.parked_keys, parked_first = r.parked_first, parked_last = r.parked_last,
@@ -170,7 +195,9 @@ with {fence}, now as materialized (
   ) as r
   where k.partition = r.partition
 )
-select partition, key, first, count from taken
+select partition, key, first, count,
+  8 * count >= 7 * case when parked is null then {look} else {look_on} end as fills
+from taken
 ";
 
 /// How many rows one release walks over to find those of its key.
@@ -255,6 +282,12 @@ with {fence}, now as materialized (
 select distinct partition, key from freed
 ";
 
+/// The rows behind the cursor `k` that are pending and not held.
+const AHEAD: &str = "from {message} as m
+    where m.partition = k.partition and m.seq > k.upto and {logged}
+      and m.seq <> all (k.ahead) and not {aside}
+      and m.seq not in (select unnest($7::bigint[]))";
+
 /// The statements of crowds.
 #[derive(Debug)]
 pub(crate) struct CrowdSql {
@@ -275,6 +308,7 @@ impl CrowdSql {
         ];
         let new = |template: &str| {
             let text = template
+                .replace("{ahead}", AHEAD)
                 .replace("{late}", &late)
                 .replace("{fresh}", &log::within("k.seen", "now.snapshot"))
                 .replace("{logged}", log::LOGGED);

@@ -206,7 +206,7 @@ where case when v.ord is not null then v.more else
 {log_snapshot}"#;
 
 /// What is behind a parked row of its key is blocked too.
-const BLOCKED: &str = "when blockers.present and exists (
+const BLOCKED: &str = "when due.key = any (k.parked_keys) and exists (
                 select from unnest(k.parked_keys, k.parked_first) as parked (key, first)
                 where parked.key = due.key and parked.first < due.seq
               ) then 2

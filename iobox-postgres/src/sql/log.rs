@@ -23,8 +23,9 @@ const TAKEN: &str = "(
     or m.seq = any (k.ahead)
   )";
 
-/// Whether the logged row `m` waits, since the cursor `k` says that its key is parked.
-const ASIDE: &str = "(cardinality(k.parked_keys) > 0 and exists (
+/// Whether the logged row `m` waits, since the cursor `k` says that its key is parked. The first two
+/// conditions spare most rows the third, which costs more than to read them.
+const ASIDE: &str = "(m.seq <= any (k.parked_last) and m.key = any (k.parked_keys) and exists (
     select from unnest(k.parked_keys, k.parked_first, k.parked_last) as parked (key, first, last)
     where parked.key = m.key and m.seq between parked.first and parked.last
   ))";

@@ -40,6 +40,18 @@ impl Sweeps {
     }
 }
 
+/// How often a crowd is followed in one call, after the first look at it.
+const PARKS_MAX: u32 = 8;
+
+/// What is done with rows that are in the way.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Each is moved.
+    Move,
+    /// Crowds of them are gone past, and then at most `left` times more.
+    Park { left: u32 },
+}
+
 impl PostgresStore {
     /// Makes rows of these keys waiting, of those partitions that the caller still holds.
     pub(super) async fn set_aside(
@@ -66,13 +78,17 @@ impl PostgresStore {
             }
         }
         let queue = self.known(&request.queue)?.to_owned();
-        let mut statements = vec![&self.sql.waiting.set_aside];
+        let mut steps = vec![Step::Move];
         if self.shelf.is_log() {
             // Crowds first: what is parked need not be moved.
-            statements.insert(0, &self.sql.crowd.park);
+            steps.push(Step::Park { left: PARKS_MAX });
         }
         let mut aside: Vec<Aside> = Vec::new();
-        for statement in statements {
+        while let Some(step) = steps.pop() {
+            let statement = match step {
+                Step::Move => &self.sql.waiting.set_aside,
+                Step::Park { .. } => &self.sql.crowd.park,
+            };
             let rows = statement
                 .query()
                 .bind(queue.clone())
@@ -87,6 +103,15 @@ impl PostgresStore {
                 .map_err(|source| from_sqlx("setting messages aside", source))?;
             for row in &rows {
                 add(&mut aside, one(row)?);
+            }
+            if let Step::Park { left: left @ 1.. } = step {
+                for row in &rows {
+                    // A fetch in between would find nothing but the rest of the crowd.
+                    if get(row, 4)? {
+                        steps.push(Step::Park { left: left - 1 });
+                        break;
+                    }
+                }
             }
         }
         Ok(aside)

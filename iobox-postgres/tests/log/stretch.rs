@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use iobox_core::store::Enqueue;
+use iobox_core::{
+    message::{Draft, MessageId},
+    queue::Queue,
+    store::{Admin, Change, Enqueue, Selection, Verdict},
+};
 use iobox_postgres::PostgresStore;
 
 use crate::{
-    done, drafts, ids, pending, settle,
-    support::{Owner, Schema, connection, enqueue, run},
+    count, done, drafts, ids, pending, release, settle,
+    support::{DONE, Owner, Schema, connection, enqueue, run},
 };
 
 /// The same owner by way of another store, which remembers other fetches.
@@ -122,4 +126,65 @@ async fn a_stretch_does_not_take_the_cursor_back() {
         assert_eq!(pending(&store).await, 0);
         assert!(owner.fetch(100).await.pending.is_empty());
     }
+}
+
+/// Messages of a parked key lie between those of others, which are settled as a whole: the cursor goes past
+/// them, and they wait as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_goes_past_what_waits() {
+    const CROWD: usize = 2_000;
+    const BETWEEN: usize = 60;
+    let schema = Schema::new();
+    let store = schema.migrated(1).await;
+    let owner = Owner::new(&store).await;
+    let odd = |n: usize| Draft::new("t", "x").id(format!("odd-{n}")).key("odd");
+    let crowd: Vec<Draft> = (0..CROWD).map(odd).collect();
+    enqueue(&store, &crowd).await;
+    let head = owner.fetch(1).await.pending;
+    let dead = Change::Verdict(Verdict::Dead {
+        reason: String::from("no"),
+        halts: true,
+        uncertain: false,
+    });
+    owner.settle(&head, &dead).await;
+    assert!(owner.fetch(100).await.pending.is_empty());
+    let parked = "select coalesce(sum(cardinality(parked_keys)), 0)::bigint from {s}.cursor";
+    assert_eq!(count(&schema, parked).await, 1);
+
+    let mixed: Vec<Draft> = (0..BETWEEN)
+        .flat_map(|n| {
+            let other = Draft::new("t", "x").id(format!("other-{n}")).key("other");
+            [odd(CROWD + 2 * n), other, odd(CROWD + 2 * n + 1)]
+        })
+        .collect();
+    enqueue(&store, &mixed).await;
+    let mut others = 0;
+    while others < BETWEEN {
+        let fetched = owner.fetch(20).await;
+        assert!(ids(&fetched).iter().all(|id| id.starts_with("other")));
+        others += fetched.pending.len();
+        settle(&owner, &fetched.pending).await;
+    }
+    let stats = store.stats(&Queue::Outbox).await.unwrap();
+    let waiting = u64::try_from(CROWD - 1 + 2 * BETWEEN).unwrap();
+    assert_eq!((stats.pending, stats.waiting), (0, waiting));
+    assert_eq!(done(&schema).await, i64::try_from(BETWEEN).unwrap());
+
+    let head = Selection::One(MessageId::new("odd-0").unwrap());
+    store.replay(&Queue::Outbox, &head, false).await.unwrap();
+    let mut came = Vec::new();
+    for _ in 0..200 {
+        release(&owner, &store).await;
+        let fetched = owner.fetch(500).await;
+        came.extend(ids(&fetched));
+        owner.settle(&fetched.pending, &DONE).await;
+        let stats = store.stats(&Queue::Outbox).await.unwrap();
+        if stats.pending + stats.waiting == 0 {
+            break;
+        }
+    }
+    let expected: Vec<String> = (0..CROWD + 2 * BETWEEN)
+        .map(|n| format!("odd-{n}"))
+        .collect();
+    assert_eq!(came, expected);
 }
