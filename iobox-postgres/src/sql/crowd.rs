@@ -23,7 +23,8 @@ const PARKED_MAX: usize = 16;
 /// a key that is parked already has its last row moved up, and for its sake more rows are looked at. No row is
 /// written.
 ///
-/// Then the cursor goes past them, in the way of a settlement: to the first row that is none of these.
+/// Then the cursor goes past them, in the way of a settlement: to the first row that is none of these, or
+/// to the last of these.
 /// Held rows of such a key, which stand in front of it, are listed in `behind`.
 const PARK: &str = "
 with {fence}, now as materialized (

@@ -40,17 +40,8 @@ impl Sweeps {
     }
 }
 
-/// How often a crowd is followed in one call, after the first look at it.
-const PARKS_MAX: u32 = 8;
-
-/// What is done with rows that are in the way.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    /// Each is moved.
-    Move,
-    /// Crowds of them are gone past, and then at most `left` times more.
-    Park { left: u32 },
-}
+/// How many looks at crowds one call takes at most.
+const PARKS_MAX: u32 = 9;
 
 impl PostgresStore {
     /// Makes rows of these keys waiting, of those partitions that the caller still holds.
@@ -78,16 +69,15 @@ impl PostgresStore {
             }
         }
         let queue = self.known(&request.queue)?.to_owned();
-        let mut steps = vec![Step::Move];
-        if self.shelf.is_log() {
-            // Crowds first: what is parked need not be moved.
-            steps.push(Step::Park { left: PARKS_MAX });
-        }
+        // Crowds first: what is parked need not be moved.
+        let mut parks = if self.shelf.is_log() { PARKS_MAX } else { 0 };
         let mut aside: Vec<Aside> = Vec::new();
-        while let Some(step) = steps.pop() {
-            let statement = match step {
-                Step::Move => &self.sql.waiting.set_aside,
-                Step::Park { .. } => &self.sql.crowd.park,
+        loop {
+            let parking = parks > 0;
+            let statement = if parking {
+                &self.sql.crowd.park
+            } else {
+                &self.sql.waiting.set_aside
             };
             let rows = statement
                 .query()
@@ -101,20 +91,17 @@ impl PostgresStore {
                 .fetch_all(&self.pool)
                 .await
                 .map_err(|source| from_sqlx("setting messages aside", source))?;
+            let mut fills = false;
             for row in &rows {
                 add(&mut aside, one(row)?);
+                fills |= parking && get(row, 4)?;
             }
-            if let Step::Park { left: left @ 1.. } = step {
-                for row in &rows {
-                    // A fetch in between would find nothing but the rest of the crowd.
-                    if get(row, 4)? {
-                        steps.push(Step::Park { left: left - 1 });
-                        break;
-                    }
-                }
+            if !parking {
+                return Ok(aside);
             }
+            // Behind a crowd that fills a look, a fetch would find nothing but the rest of it.
+            parks = if fills { parks - 1 } else { 0 };
         }
-        Ok(aside)
     }
 
     pub(super) async fn release_waiting(

@@ -3,11 +3,11 @@
 use iobox_core::{
     message::{Draft, MessageId},
     queue::Queue,
-    store::{Admin, Change, Filter, Page, Selection, Settled, State, Verdict},
+    store::{Admin, Filter, Page, Selection, Settled, State},
 };
 
 use crate::{
-    count, drafts, ids, release,
+    count, dead, drafts, ids, settle_all,
     support::{DONE, Owner, Schema, enqueue},
 };
 
@@ -27,12 +27,7 @@ async fn a_crowd_is_parked_and_comes_back_in_order() {
     enqueue(&store, &odd(0, CROWD)).await;
     enqueue(&store, &drafts("other", 400)).await;
     let head = owner.fetch(1).await.pending;
-    let dead = Change::Verdict(Verdict::Dead {
-        reason: String::from("no"),
-        halts: true,
-        uncertain: false,
-    });
-    assert_eq!(owner.settle(&head, &dead).await, [Settled::Applied]);
+    assert_eq!(owner.settle(&head, &dead()).await, [Settled::Applied]);
     let (mut others, mut aside) = (0, 0);
     for _ in 0..100 {
         let fetched = owner.fetch(100).await;
@@ -85,17 +80,7 @@ async fn a_crowd_is_parked_and_comes_back_in_order() {
     let replayed = store.replay(&Queue::Outbox, &one("odd-0"), false).await;
     assert_eq!(replayed.unwrap().count, 1);
 
-    let mut came = Vec::new();
-    for _ in 0..200 {
-        release(&owner, &store).await;
-        let fetched = owner.fetch(500).await;
-        came.extend(ids(&fetched));
-        owner.settle(&fetched.pending, &DONE).await;
-        let stats = store.stats(&Queue::Outbox).await.unwrap();
-        if stats.pending + stats.waiting == 0 {
-            break;
-        }
-    }
+    let came = settle_all(&owner, &store).await;
     let expected: Vec<String> = (0..CROWD + 50)
         .filter(|n| *n != 7)
         .map(|n| format!("odd-{n}"))

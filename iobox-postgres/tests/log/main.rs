@@ -22,7 +22,7 @@ use iobox_core::{
     Result,
     message::Draft,
     queue::Queue,
-    store::{Admin, Body, Fetched, Pending, Settled, Store},
+    store::{Admin, Body, Change, Fetched, Pending, Settled, Store, Verdict},
 };
 use iobox_postgres::PostgresStore;
 use tokio::task::JoinHandle;
@@ -84,4 +84,30 @@ pub(crate) async fn release(owner: &Owner, store: &PostgresStore) {
         part.sweep = true;
     }
     store.fetch(&request).await.unwrap();
+}
+
+/// Settles as done what there is, with what waits for it, and returns the ids in the order in which they
+/// came.
+pub(crate) async fn settle_all(owner: &Owner, store: &PostgresStore) -> Vec<String> {
+    let mut came = Vec::new();
+    for _ in 0..200 {
+        release(owner, store).await;
+        let fetched = owner.fetch(500).await;
+        came.extend(ids(&fetched));
+        owner.settle(&fetched.pending, &DONE).await;
+        let stats = store.stats(&Queue::Outbox).await.unwrap();
+        if stats.pending + stats.waiting == 0 {
+            break;
+        }
+    }
+    came
+}
+
+/// A verdict that halts the key.
+pub(crate) fn dead() -> Change {
+    Change::Verdict(Verdict::Dead {
+        reason: String::from("no"),
+        halts: true,
+        uncertain: false,
+    })
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use iobox_core::{
     message::{Draft, MessageId},
     queue::Queue,
-    store::{Admin, Change, Enqueue, Selection, Verdict},
+    store::{Admin, Enqueue, Selection},
 };
 use iobox_postgres::PostgresStore;
 
 use crate::{
-    count, done, drafts, ids, pending, release, settle,
-    support::{DONE, Owner, Schema, connection, enqueue, run},
+    count, dead, done, drafts, ids, pending, settle, settle_all,
+    support::{Owner, Schema, connection, enqueue, run},
 };
 
 /// The same owner by way of another store, which remembers other fetches.
@@ -141,12 +141,7 @@ async fn a_stretch_goes_past_what_waits() {
     let crowd: Vec<Draft> = (0..CROWD).map(odd).collect();
     enqueue(&store, &crowd).await;
     let head = owner.fetch(1).await.pending;
-    let dead = Change::Verdict(Verdict::Dead {
-        reason: String::from("no"),
-        halts: true,
-        uncertain: false,
-    });
-    owner.settle(&head, &dead).await;
+    owner.settle(&head, &dead()).await;
     assert!(owner.fetch(100).await.pending.is_empty());
     let parked = "select coalesce(sum(cardinality(parked_keys)), 0)::bigint from {s}.cursor";
     assert_eq!(count(&schema, parked).await, 1);
@@ -172,17 +167,7 @@ async fn a_stretch_goes_past_what_waits() {
 
     let head = Selection::One(MessageId::new("odd-0").unwrap());
     store.replay(&Queue::Outbox, &head, false).await.unwrap();
-    let mut came = Vec::new();
-    for _ in 0..200 {
-        release(&owner, &store).await;
-        let fetched = owner.fetch(500).await;
-        came.extend(ids(&fetched));
-        owner.settle(&fetched.pending, &DONE).await;
-        let stats = store.stats(&Queue::Outbox).await.unwrap();
-        if stats.pending + stats.waiting == 0 {
-            break;
-        }
-    }
+    let came = settle_all(&owner, &store).await;
     let expected: Vec<String> = (0..CROWD + 2 * BETWEEN)
         .map(|n| format!("odd-{n}"))
         .collect();
