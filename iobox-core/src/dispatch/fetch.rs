@@ -25,7 +25,7 @@ const PROBE_LIMIT: usize = 64;
 const CLOGGED: usize = 512;
 /// The least share of a fetch that a partition with many rows gets, while the others wait for the
 /// next: a store passes over all that is held of each partition that it looks into.
-const SHARE_MIN: usize = 125;
+const SHARE_MIN: usize = 250;
 /// How many executions for each key tell how the keys of a partition go; of fewer, one that happened to
 /// have none would count as slow. As many times the capacity tell of a partition that none were of.
 const SAMPLE: usize = 4;
@@ -105,11 +105,12 @@ impl Machine {
         let start = start % due.len().max(1);
         due.rotate_left(start);
         let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
-        let most = limit.div_ceil(SHARE_MIN.min(self.settings.fetch.div_ceil(8)));
+        let most = limit.div_ceil(SHARE_MIN.min(self.settings.fetch.div_ceil(4)));
+        let many = due.iter().filter(|partition| busy(partition)).count();
         let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
         if !clears {
             due.retain(|partition| served.contains(partition) || !busy(partition));
-            let first = due.first().filter(|_| served.len() < most);
+            let first = due.first().filter(|_| served.len() == many);
             self.rotor = *first.or(served.last()).unwrap_or(&self.rotor);
         }
         let share = limit.div_ceil(served.len().max(1)).max(1);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::store::Seq;
 
 /// The share of the buffer that a key starts with, in rows.
-const SHARE_FIRST: usize = 64;
+const SHARE_FIRST: usize = 96;
 
 /// The rows in memory of one key, and how many more it may have.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_starts_with_an_eighth_of_a_small_buffer_and_64_of_a_large_one() {
-        let shares = [1, 15, 80, 511, 3_000].map(|capacity| Key::new(capacity).share);
-        assert_eq!(shares, [1, 1, 10, 63, 64]);
+    fn a_key_starts_with_an_eighth_of_a_small_buffer_and_96_of_a_large_one() {
+        let shares = [1, 15, 80, 767, 4_000].map(|capacity| Key::new(capacity).share);
+        assert_eq!(shares, [1, 1, 10, 95, 96]);
     }
 
     #[test]

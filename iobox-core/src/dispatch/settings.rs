@@ -93,9 +93,10 @@ impl Settings {
         }
     }
 
-    /// The most rows in memory: in flight, waiting to be settled, and one fetch ahead.
+    /// The most rows in memory: in flight, waiting to be settled, and two fetches ahead, as many as may be
+    /// under way.
     pub(super) const fn capacity(&self) -> usize {
-        self.max_in_flight + self.batch + self.fetch
+        self.max_in_flight + self.batch + 2 * self.fetch
     }
 
     /// How often the instance renews.

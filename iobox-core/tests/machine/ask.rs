@@ -72,7 +72,7 @@ fn a_fetch_waits_for_room_that_is_worth_it_while_others_may_run() {
     settings.fetch = 7;
     let mut rig = Rig::new(settings, full(1, 100));
     rig.run(ms(500));
-    assert_eq!(rig.machine.buffered().0, 3 + 4 + 7, "memory is full");
+    assert_eq!(rig.machine.buffered().0, 3 + 4 + 2 * 7, "memory is full");
     let before = rig.count(Kind::Fetch);
     for settled in 1..=4 {
         let id = rig.in_flight()[0].clone();

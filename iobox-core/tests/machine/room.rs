@@ -92,7 +92,7 @@ proptest! {
         let mut rig = Rig::new(settings, store);
         let within = |rig: &Rig| {
             let (rows, held) = rig.machine.buffered();
-            prop_assert!(rows <= in_flight + 2 * batch, "{rows} rows");
+            prop_assert!(rows <= in_flight + 3 * batch, "{rows} rows");
             prop_assert!(held < bytes + size, "{held} bytes of {bytes}");
             prop_assert!(rig.machine.in_flight() <= in_flight);
             Ok(())
@@ -125,17 +125,26 @@ fn a_fetch_names_exactly_the_rows_in_memory_as_held() {
     let mut rig = Rig::new(settings(), store);
     rig.hold.insert(Kind::Fetch);
     rig.run(ms(10));
+    let mut sent = 0;
+    // A fetch that was sent just now.
+    let mut is_exact = |rig: &Rig, round: usize| {
+        if rig.fetches.len() > sent {
+            sent = rig.fetches.len();
+            let held = &rig.fetches[sent - 1].partitions[0].held;
+            assert_eq!(held.len(), rig.machine.buffered().0, "in round {round}");
+        }
+    };
     for round in 0..40 {
-        let rows = rig.machine.buffered().0;
         if rig.waiting.is_empty() {
             break;
         }
-        let held = rig.fetches.last().unwrap().partitions[0].held.clone();
-        assert_eq!(held.len(), rows, "in round {round}");
+        is_exact(&rig, round);
         rig.answer(Kind::Fetch);
+        is_exact(&rig, round);
         for id in rig.in_flight().into_iter().take(round % 3 + 1) {
             // The row leaves memory with its settlement, before the next fetch is sent.
             rig.outcome(&id, ok());
+            is_exact(&rig, round);
         }
         let in_flight = rig.in_flight();
         if rig.waiting.is_empty() {
@@ -360,5 +369,5 @@ fn the_share_of_a_key_grows_with_its_pace() {
             rig.outcome(&id, ok());
         }
     }
-    assert!(most > 2 * 64 && most <= 375, "{most} rows of one key");
+    assert!(most > 2 * 64 && most <= 500, "{most} rows of one key");
 }

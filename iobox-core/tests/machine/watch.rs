@@ -79,7 +79,8 @@ impl Watch {
     /// A machine came to rest.
     pub(crate) fn rested(&self, node: usize, machine: &Machine) {
         let (rows, bytes) = machine.buffered();
-        let capacity = self.settings.max_in_flight + self.settings.batch + self.settings.fetch;
+        let ahead = 2 * self.settings.fetch;
+        let capacity = self.settings.max_in_flight + self.settings.batch + ahead;
         assert!(
             rows <= capacity,
             "node {node} has {rows} rows, room for {capacity}"
