@@ -51,8 +51,12 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-/// Decodes a row of a fetch.
-pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
+/// Decodes a row of a fetch. `topic` is that of the row before, which most rows share.
+pub(crate) fn fetched(
+    row: &PgRow,
+    origin: Origin,
+    topic: &mut Option<Topic>,
+) -> Result<FetchedRow> {
     let Some(number) = get::<Option<i16>>(row, 1)? else {
         return Ok(FetchedRow::Snapshot(get(row, 4)?));
     };
@@ -81,15 +85,21 @@ pub(crate) fn fetched(row: &PgRow, origin: Origin) -> Result<FetchedRow> {
         suspect: suspect != 0,
         size: usize::try_from(get::<i32>(row, 5)?).unwrap_or(0),
         age: duration(get(row, 6)?),
-        body: body(origin, row, [7, 8, 9, 10, 11], key.as_ref()),
+        body: body(origin, row, [7, 8, 9, 10, 11], key.as_ref(), topic),
         key,
     }))
 }
 
 /// The message of the columns id, topic, headers, payload and origin, or why there is none; `ours` is
 /// the origin of rows that have none.
-fn body(ours: Origin, row: &PgRow, columns: [usize; 5], key: Option<&OrderingKey>) -> Body {
-    let decode = || -> Result<Message> {
+fn body(
+    ours: Origin,
+    row: &PgRow,
+    columns: [usize; 5],
+    key: Option<&OrderingKey>,
+    known: &mut Option<Topic>,
+) -> Body {
+    let mut decode = || -> Result<Message> {
         let [id, topic, headers, payload, origin] = columns;
         let origin = match get::<Option<&str>>(row, origin)? {
             None => ours,
@@ -97,11 +107,11 @@ fn body(ours: Origin, row: &PgRow, columns: [usize; 5], key: Option<&OrderingKey
                 .map(Origin::new)
                 .map_err(|_| Error::corrupt("the stored origin is not a UUID"))?,
         };
-        let key = key.map(|key| OrderingKey::new(key.as_str())).transpose()?;
+        let key = key.map(OrderingKey::checked).transpose()?;
         Ok(Message::new(
             origin,
             MessageId::new(get::<&str>(row, id)?)?,
-            Topic::new(get::<&str>(row, topic)?)?,
+            topic_of(get(row, topic)?, known)?,
             key,
             Headers::from_json(get(row, headers)?)?,
             get::<Vec<u8>>(row, payload)?.into(),
@@ -112,6 +122,16 @@ fn body(ours: Origin, row: &PgRow, columns: [usize; 5], key: Option<&OrderingKey
         // The sentences of these errors name fields and bounds, never content.
         Err(error) => Body::Corrupt(error.to_string()),
     }
+}
+
+/// The topic of this text, which is mostly the one that is known.
+fn topic_of(text: &str, known: &mut Option<Topic>) -> Result<Topic> {
+    if let Some(topic) = known.as_ref().filter(|topic| topic.as_str() == text) {
+        return Ok(topic.clone());
+    }
+    let topic = Topic::new(text)?;
+    *known = Some(topic.clone());
+    Ok(topic)
 }
 
 /// Decodes a row of a listing, and of a single message when it has the origin to make one.
@@ -132,7 +152,8 @@ pub(crate) fn entry(row: &PgRow, origin: Option<Origin>) -> Result<Entry> {
     entry.halts = get(row, 8)?;
     entry.reason = get(row, 9)?;
     entry.settled_at = get::<Option<i64>>(row, 11)?.map(time);
-    entry.body = origin.map(|origin| body(origin, row, [0, 4, 12, 13, 14], entry.key.as_ref()));
+    let columns = [0, 4, 12, 13, 14];
+    entry.body = origin.map(|origin| body(origin, row, columns, entry.key.as_ref(), &mut None));
     Ok(entry)
 }
 

@@ -159,7 +159,7 @@ impl Wire {
     }
 
     fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
+        [self.prefix.as_str(), name].concat()
     }
 }
 

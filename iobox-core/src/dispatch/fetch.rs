@@ -8,6 +8,7 @@ use std::{
 use super::{
     Bug, CallId, Command, Event, Machine, Settings, Time,
     held::Held,
+    key::Hashed,
     work::{Fetching, RELEASED_MAX, Work, pause_after},
 };
 use crate::{
@@ -195,7 +196,7 @@ impl Machine {
                 }
                 if !more.contains(partition) {
                     let keys = work.exhausted(&fetching.full);
-                    hints.extend(keys.into_iter().map(|key| (*partition, key)));
+                    hints.extend(keys.into_iter().map(|key| (*partition, Hashed::new(key))));
                 }
             }
         }
@@ -207,8 +208,9 @@ impl Machine {
                 *counts.entry(aside.partition).or_default() += aside.count;
                 work.set_aside(&aside, now);
                 // Nothing is in front of them any more, and nothing else would ask for them.
-                if fetching.cleared.contains(&aside.key) && !fetching.closed.contains(&aside.key) {
-                    hints.push((aside.partition, aside.key));
+                let key = Hashed::new(aside.key);
+                if fetching.cleared.contains(&key) && !fetching.closed.contains(&key) {
+                    hints.push((aside.partition, key));
                 }
             }
         }
@@ -289,7 +291,8 @@ impl Machine {
         if work.handover.is_some() || work.rows.contains_key(&seq) || (advances && late) {
             return;
         }
-        if let Some(key) = &pending.key {
+        let key = pending.key.clone().map(Hashed::new);
+        if let Some(key) = &key {
             let state = work.keys.get_mut(key);
             let full = state.is_some_and(|state| {
                 let full = state.is_full();
@@ -298,12 +301,12 @@ impl Machine {
             });
             if full || (fetching.closed.contains(key) && !unfiltered) {
                 work.more |= full;
-                if full && let Some(ahead) = work.aside.get_mut(key) {
+                if full && let Some(ahead) = work.aside.get_mut(&key.key) {
                     *ahead += 1;
                 }
                 return;
             }
-            work.caught_up(key);
+            work.caught_up(&key.key);
         }
         let verdict = match &pending.body {
             Body::Corrupt(reason) => Some(Verdict::Dead {
@@ -328,7 +331,7 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        let mut held = Held::new(pending, message, now);
+        let mut held = Held::new(&pending, key, message, now);
         held.doubtful |= work.doubt.sees(seq, work.cautious > 0);
         held.in_company = in_company;
         work.insert(seq, held, capacity);
@@ -376,7 +379,7 @@ impl Ask {
             }
             state.passed_over = state.is_full() && full.len() < FULL_MAX;
             if state.passed_over {
-                full.insert(key.clone());
+                full.insert(key.key.clone());
             }
         }
         // Rows of a full key are set aside when they fill the limit of their partition. What was

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{RunId, Time};
+use super::{RunId, Time, key::Hashed};
 use crate::{
-    message::{Message, OrderingKey},
+    message::Message,
     store::{Change, Pending, Revision, Verdict},
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Held {
     pub(super) revision: Revision,
     pub(super) attempt: u32,
     pub(super) crashes: u32,
-    pub(super) key: Option<OrderingKey>,
+    pub(super) key: Option<Hashed>,
     pub(super) uncertain: bool,
     /// It runs alone: its last outcome was unknown and not counted.
     pub(super) alone: bool,
@@ -63,12 +63,17 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(pending: Pending, message: Option<Message>, now: Time) -> Self {
+    pub(super) fn new(
+        pending: &Pending,
+        key: Option<Hashed>,
+        message: Option<Message>,
+        now: Time,
+    ) -> Self {
         Self {
             revision: pending.revision,
             attempt: pending.attempt,
             crashes: pending.crashes,
-            key: pending.key,
+            key,
             uncertain: pending.uncertain,
             alone: pending.alone,
             suspect: pending.suspect,

@@ -128,7 +128,11 @@ impl Machine {
     }
 
     fn held(&self, partition: Partition, seq: Seq) -> Option<&Held> {
-        self.works.get(&partition)?.rows.get(&seq)
+        self.works
+            .get(&partition)?
+            .rows
+            .get(&seq)
+            .map(AsRef::as_ref)
     }
 
     /// The attempts after the one that just ended.

@@ -1,11 +1,33 @@
 //! The rows in memory of one ordering key.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
-use crate::store::Seq;
+use crate::{message::OrderingKey, store::Seq};
 
 /// The share of the buffer that a key starts with, in rows.
 const SHARE_FIRST: usize = 96;
+
+/// An ordering key behind a hash of it: a map that is ordered by it compares numbers, and text only
+/// where two hashes are equal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hashed {
+    hash: u64,
+    pub(super) key: OrderingKey,
+}
+
+impl Hashed {
+    pub(super) fn new(key: OrderingKey) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self {
+            hash: hasher.finish(),
+            key,
+        }
+    }
+}
 
 /// The rows in memory of one key, and how many more it may have.
 #[derive(Debug)]

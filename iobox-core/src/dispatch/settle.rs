@@ -11,6 +11,9 @@ use crate::{
     store::{Change, Epoch, Mark, Seq, Settled, Settlement, Verdict},
 };
 
+/// How many times longer outcomes linger while a settle is under way.
+const BESIDE: u32 = 10;
+
 /// A settle under way: what it is about, in order.
 pub(super) type SettleCall = Vec<(Partition, Epoch, Seq)>;
 
@@ -28,6 +31,14 @@ impl Machine {
         if self.settles.len() >= self.settles_max() {
             return None;
         }
+        // Beside another one goes a whole batch, or what the other keeps waiting for long: its reply
+        // makes room for all that gathers meanwhile, and a few large calls cost less than many small ones.
+        let (linger, enough) = if self.settles.is_empty() {
+            let part = self.settings.batch.div_ceil(self.settings.settles.max(1));
+            (self.settings.settle_linger, part)
+        } else {
+            (self.settings.settle_linger * BESIDE, self.settings.batch)
+        };
         let waiting = self
             .works
             .values()
@@ -41,42 +52,22 @@ impl Machine {
                 continue;
             }
             count += work.queue.len();
-            let at = work.queued_since + self.settings.settle_linger;
+            let at = work.queued_since + linger;
             first = Some(first.map_or(at, |other| other.min(at)));
         }
-        // Nobody else will join, since nothing is in flight; or there is enough for one of the calls
-        // that may run side by side.
-        let enough = self.settings.batch.div_ceil(self.settings.settles.max(1));
+        // Nobody else will join, since nothing is in flight; or there is enough for a call.
         let at_once = self.flights.is_empty() || count >= enough;
         let due = first.map(|at| if at_once { Time::default() } else { at });
         [due, backoff].into_iter().flatten().min()
     }
 
-    /// How many rows the next settle takes. What is ready is shared among the calls that may still
-    /// be sent, so that they run side by side, but not into calls so small that each costs more
-    /// than its rows.
-    fn settle_share(&self, now: Time) -> usize {
-        let ready: usize = self
-            .works
-            .values()
-            .filter(|work| work.settling.is_none() && work.settle_at <= now)
-            .map(|work| work.queue.len())
-            .sum();
-        let calls = self.settles_max().saturating_sub(self.settles.len());
-        ready
-            .div_ceil(calls.max(1))
-            .max(self.settings.batch.div_ceil(4))
-            .min(self.settings.batch)
-    }
-
     pub(super) fn settle(&mut self, now: Time) -> Command {
         let call = CallId(self.number());
-        let share = self.settle_share(now);
         let mut about = SettleCall::new();
         let mut settlements = Vec::new();
         for (partition, work) in &mut self.works {
             let ready = work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty();
-            if !ready || settlements.len() >= share {
+            if !ready || settlements.len() >= self.settings.batch {
                 continue;
             }
             work.settling = Some(call);

@@ -9,7 +9,7 @@ use super::{
     CallId, Time,
     doubt::Doubt,
     held::{Held, Stage},
-    key::Key,
+    key::{Hashed, Key},
 };
 use crate::{
     message::OrderingKey,
@@ -33,10 +33,10 @@ pub(super) struct Fetching {
     /// Whether the request asked for a sweep.
     pub(super) sweep: bool,
     /// Keys that got a blocker since it was sent: its rows of them may be blocked by now.
-    pub(super) closed: BTreeSet<OrderingKey>,
+    pub(super) closed: BTreeSet<Hashed>,
     /// Keys of which a row was settled for good since it was sent: what it sets aside may have
     /// nothing in front any more.
-    pub(super) cleared: BTreeSet<OrderingKey>,
+    pub(super) cleared: BTreeSet<Hashed>,
 }
 
 /// One owned partition.
@@ -45,8 +45,9 @@ pub(super) struct Fetching {
 pub(super) struct Work {
     pub(super) epoch: Epoch,
     pub(super) granted: Time,
-    pub(super) rows: BTreeMap<Seq, Held>,
-    pub(super) keys: BTreeMap<OrderingKey, Key>,
+    /// Boxed, since a map moves its neighbours with every row that comes or goes.
+    pub(super) rows: BTreeMap<Seq, Box<Held>>,
+    pub(super) keys: BTreeMap<Hashed, Key>,
     /// Rows whose turn has come.
     pub(super) runnable: BTreeSet<Seq>,
     /// Rows whose turn has come and that must run alone.
@@ -123,21 +124,23 @@ impl Work {
     pub(super) fn insert(&mut self, seq: Seq, held: Held, capacity: usize) {
         self.bytes += held.size;
         let key = held.key.clone();
-        self.rows.insert(seq, held);
+        self.rows.insert(seq, Box::new(held));
         if let Some(key) = key {
             let state = self
                 .keys
                 .entry(key.clone())
                 .or_insert_with(|| Key::new(capacity));
             state.rows.insert(seq);
-            self.refresh(&key, false);
-        } else {
-            self.offer(seq);
+            if state.rows.len() > 1 {
+                self.refresh(&key, false);
+                return;
+            }
         }
+        self.offer(seq);
     }
 
     /// Drops a row from memory.
-    pub(super) fn remove(&mut self, seq: Seq) -> Option<Held> {
+    pub(super) fn remove(&mut self, seq: Seq) -> Option<Box<Held>> {
         let held = self.rows.remove(&seq)?;
         self.bytes -= held.size;
         self.runnable.remove(&seq);
@@ -168,11 +171,11 @@ impl Work {
 
     /// Finds out anew which row of `key` may run: the first that is not as good as settled, unless
     /// another is in flight. With `ungated` (a planted bug) all of them may.
-    pub(super) fn refresh(&mut self, key: &OrderingKey, ungated: bool) {
+    pub(super) fn refresh(&mut self, key: &Hashed, ungated: bool) {
         let Some(state) = self.keys.get(key) else {
             return;
         };
-        let mut turn = Vec::new();
+        let mut turn = None;
         let mut open = true;
         for seq in &state.rows {
             self.runnable.remove(seq);
@@ -180,19 +183,20 @@ impl Work {
             let Some(held) = self.rows.get(seq) else {
                 continue;
             };
-            if ungated {
-                turn.push(*seq);
-            } else if matches!(
+            if matches!(
                 held.stage,
                 Stage::Running { .. } | Stage::Marking | Stage::Judging
             ) {
                 open = false;
-                turn.clear();
-            } else if open && turn.is_empty() && !held.is_passable() {
-                turn.push(*seq);
+                turn = None;
+            } else if open && turn.is_none() && !held.is_passable() {
+                turn = Some(*seq);
             }
         }
-        for seq in turn {
+        if ungated {
+            let all: Vec<Seq> = state.rows.iter().copied().collect();
+            all.into_iter().for_each(|seq| self.offer(seq));
+        } else if let Some(seq) = turn {
             self.offer(seq);
         }
     }
@@ -208,7 +212,7 @@ impl Work {
 
     /// Drops the rows of `key` behind `seq` that nothing is being done with: the store knows them as
     /// blocked from now on.
-    pub(super) fn drop_followers(&mut self, key: &OrderingKey, seq: Seq, now: Time) {
+    pub(super) fn drop_followers(&mut self, key: &Hashed, seq: Seq, now: Time) {
         let Some(state) = self.keys.get(key) else {
             return;
         };
@@ -256,14 +260,14 @@ impl Work {
     }
 
     /// Notes that `key` got a blocker in front of rows that a fetch under way may return.
-    pub(super) fn close(&mut self, key: &OrderingKey) {
+    pub(super) fn close(&mut self, key: &Hashed) {
         if let Some(fetching) = &mut self.fetching {
             fetching.closed.insert(key.clone());
         }
     }
 
     /// Notes that a row of `key` was settled for good.
-    pub(super) fn clear(&mut self, key: &OrderingKey) {
+    pub(super) fn clear(&mut self, key: &Hashed) {
         if let Some(fetching) = &mut self.fetching {
             fetching.cleared.insert(key.clone());
         }
@@ -275,8 +279,9 @@ impl Work {
             *ahead = ahead.saturating_sub(aside.count);
         }
         // Later ones may be in memory, if these were committed late: they come back behind them.
-        self.drop_followers(&aside.key, aside.first, now);
-        self.refresh(&aside.key, false);
+        let key = Hashed::new(aside.key.clone());
+        self.drop_followers(&key, aside.first, now);
+        self.refresh(&key, false);
     }
 
     /// Remembers that rows of `key` are set aside.
@@ -319,8 +324,8 @@ impl Work {
 
     /// Asks for the rows of `key` that are set aside, if there are any, memory has room for them, and
     /// those that were released before are used up: what fills a fetch would be set aside again.
-    pub(super) fn hint(&mut self, key: &OrderingKey, now: Time) {
-        let Some(ahead) = self.aside.get(key) else {
+    pub(super) fn hint(&mut self, key: &Hashed, now: Time) {
+        let Some(ahead) = self.aside.get(&key.key) else {
             return;
         };
         let room = self
@@ -328,7 +333,7 @@ impl Work {
             .get(key)
             .map_or(*ahead == 0, |state| state.wants_more(*ahead));
         if room {
-            self.hints.insert(key.clone());
+            self.hints.insert(key.key.clone());
             self.next_poll = self.next_poll.min(now);
         }
     }

@@ -31,6 +31,17 @@ impl OrderingKey {
         Self(text.into())
     }
 
+    /// The same key, if it passes [`new`](Self::new).
+    ///
+    /// For adapters: a message is whole when its stored key passes too.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid), as of [`new`](Self::new).
+    pub fn checked(&self) -> Result<Self> {
+        text::check("ordering key", &self.0, text::TEXT_MAX)?;
+        Ok(self.clone())
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

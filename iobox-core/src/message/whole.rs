@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Draft, Headers, MessageId, OrderingKey, Origin, Topic};
 use crate::Result;
@@ -72,7 +73,14 @@ impl Message {
     /// Its id on the wire, `<origin>/<id>`, unique across services.
     #[must_use]
     pub fn wire_id(&self) -> String {
-        format!("{}/{}", self.0.origin, self.0.id)
+        let mut origin = Uuid::encode_buffer();
+        let origin = self
+            .0
+            .origin
+            .as_uuid()
+            .hyphenated()
+            .encode_lower(&mut origin);
+        [origin, "/", self.0.id.as_str()].concat()
     }
 
     /// Where it goes.

@@ -274,19 +274,19 @@ fn a_settlement_carries_the_absolute_attempt() {
     }
 }
 
-/// A rig with this many settles side by side, whose every message is done and whose settles are held
-/// back with how many rows they have.
-fn side_by_side(settles: usize, partitions: u8, each: usize) -> (Rig, Vec<usize>) {
+/// The sizes of the settles, at most so many of at most `batch` rows, that go when `each` messages of each
+/// partition are done at once.
+fn side_by_side(settles: usize, batch: usize, partitions: u8, each: usize) -> Vec<usize> {
     let mut store = Store::new(partitions);
     for n in 0..each {
         for partition in 0..partitions {
             store.enqueue(partition, &format!("p{partition}-{n}"), "", ms(0));
         }
     }
+    let all = usize::from(partitions) * each;
     let mut settings = settings();
     settings.settles = settles;
-    settings.max_in_flight = usize::from(partitions) * each;
-    (settings.batch, settings.fetch) = (settings.max_in_flight, settings.max_in_flight);
+    (settings.max_in_flight, settings.batch, settings.fetch) = (all, batch, all);
     let mut rig = Rig::new(settings, store);
     rig.step();
     rig.hold.insert(Kind::Settle);
@@ -297,16 +297,69 @@ fn side_by_side(settles: usize, partitions: u8, each: usize) -> (Rig, Vec<usize>
     }
     rig.step();
     let sizes = rig.waiting.iter().map(|call| settlements(call).len());
-    let sizes = sizes.collect();
-    (rig, sizes)
+    sizes.collect()
 }
 
 #[test]
-fn what_is_ready_is_shared_among_the_settles_that_may_be_sent() {
-    assert_eq!(side_by_side(1, 4, 2).1, [8]);
-    assert_eq!(side_by_side(2, 4, 2).1, [4, 4]);
-    assert_eq!(side_by_side(4, 4, 2).1, [2, 2, 2, 2]);
-    assert_eq!(side_by_side(8, 2, 4).1, [4, 4], "each partition has one");
+fn a_settle_takes_all_that_is_ready_up_to_a_batch() {
+    assert_eq!(side_by_side(4, 8, 4, 2), [8]);
+    assert_eq!(side_by_side(4, 4, 4, 2), [4, 4]);
+    assert_eq!(
+        side_by_side(4, 3, 4, 2),
+        [3, 3],
+        "a partition that is in one waits"
+    );
+    assert_eq!(side_by_side(1, 4, 4, 2), [4]);
+    assert_eq!(side_by_side(8, 2, 2, 4), [2, 2], "each partition has one");
+}
+
+/// A few large settles cost less than many small ones.
+#[test]
+fn beside_another_settle_goes_a_whole_batch_or_what_waited_for_long() {
+    let rig = || {
+        let mut store = Store::new(12);
+        for partition in 0..12 {
+            store.enqueue(partition, &format!("m{partition}"), "", ms(0));
+        }
+        let mut settings = settings();
+        settings.settles = 2;
+        settings.settle_linger = ms(2);
+        (settings.max_in_flight, settings.batch, settings.fetch) = (12, 4, 12);
+        let mut rig = Rig::new(settings, store);
+        rig.step();
+        rig.hold.insert(Kind::Settle);
+        rig.outcome("m0", ok());
+        rig.outcome("m1", ok());
+        assert_eq!(
+            rig.count(Kind::Settle),
+            1,
+            "a part of a batch is enough for the first"
+        );
+        for id in ["m2", "m3", "m4"] {
+            rig.outcome(id, ok());
+        }
+        rig.run(ms(10));
+        assert_eq!(rig.count(Kind::Settle), 1, "others may join the three");
+        rig
+    };
+    let sizes = |rig: &Rig| -> Vec<usize> {
+        let calls = rig.waiting.iter();
+        calls.map(|call| settlements(call).len()).collect()
+    };
+    let mut full = rig();
+    full.outcome("m5", ok());
+    assert_eq!(sizes(&full), [2, 4], "a whole batch");
+    let mut late = rig();
+    late.run(ms(10));
+    assert_eq!(
+        sizes(&late),
+        [2, 3],
+        "ten times as long as without another one"
+    );
+    let mut answered = rig();
+    answered.answer(Kind::Settle);
+    answered.step();
+    assert_eq!(sizes(&answered), [3], "the reply made room");
 }
 
 /// A fetch that clears takes the server as long as a settle does.
@@ -329,7 +382,7 @@ fn a_fetch_that_clears_has_the_place_of_one_of_several_settles() {
         }
         let mut settings = settings();
         settings.settles = 2;
-        (settings.max_in_flight, settings.batch, settings.fetch) = (60, 8, 8);
+        (settings.max_in_flight, settings.batch, settings.fetch) = (60, 3, 8);
         let mut rig = Rig::new(settings, store);
         rig.hold.extend([Kind::Fetch, Kind::Settle]);
         rig.step();

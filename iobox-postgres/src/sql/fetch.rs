@@ -12,7 +12,8 @@ use super::{Names, Statement, log};
 /// it is careful: it reads at most `2 * limit` pending rows and the 1,000 longest due, or `2 * limit`;
 /// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
 /// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
-/// snapshot they are as good as the key, and only these are read again, with their payload. Of the
+/// snapshot they are as good as the key, and only these are read again, with their payload: those of a
+/// partition in one scan, since a join that goes to each place takes a third longer in all. Of the
 /// others it keeps the keys, at most 256 of a partition, whose rows are in the way. The pending rows are
 /// the oldest of all kinds together: were each kind cut on its own, a row of one could come before an
 /// earlier one of its key that another does not reach.
@@ -178,11 +179,12 @@ select false, m.partition, m.seq,
   case when m.state <> 6 then array[m.revision, m.attempt, m.crashes, m.uncertain::integer,
     m.alone::integer, m.suspect::integer] end,
   m.key, m.size,
-  (extract(epoch from (select at from now) - m.enqueued_at) * 1000000)::bigint as age,
+  (date_part('epoch', (select at from now) - m.enqueued_at) * 1000000)::bigint as age,
   m.id, m.topic, {content}
 from visit as v
-cross join lateral unnest(v.runs) as t (tid)
-join {message} as m on m.ctid = t.tid
+cross join lateral (
+  select * from {message} as m where m.ctid = any (v.runs) offset 0
+) as m
 {with_content}
 union all
 select true, r.partition, null, null, k.key, null, null, null, null, null, null, null

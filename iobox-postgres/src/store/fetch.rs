@@ -52,8 +52,9 @@ impl PostgresStore {
             .map_err(|source| from_sqlx("fetching", source))?;
         let origin = self.info().await?.origin;
         let mut in_the_way = Vec::new();
+        let mut topic = None;
         for row in &rows {
-            match row::fetched(row, origin)? {
+            match row::fetched(row, origin, &mut topic)? {
                 FetchedRow::Pending(pending) => fetched.pending.push(pending),
                 FetchedRow::InTheWay(partition, key) => in_the_way.push((partition, key)),
                 FetchedRow::More(partition) => fetched.more.push(partition),
