@@ -226,7 +226,7 @@ impl Machine {
         }
         for pending in fetched.pending {
             if let Some(fetching) = fetches.get(&pending.partition) {
-                self.take(pending, fetching, now);
+                self.take(&pending, fetching, now);
             }
         }
         for (partition, key) in hints {
@@ -273,7 +273,7 @@ impl Machine {
     }
 
     /// Takes a fetched row into memory.
-    fn take(&mut self, pending: Pending, fetching: &Fetching, now: Time) {
+    fn take(&mut self, pending: &Pending, fetching: &Fetching, now: Time) {
         let unfiltered = self.has(Bug::UnfilteredFetch);
         let advances = self.has(Bug::AdvancePastLateCommit);
         let ungated = self.has(Bug::NoKeyGate);
@@ -282,7 +282,7 @@ impl Machine {
         let max_crashes = self.settings.max_crashes;
         let halts = self.settings.policy == super::DeadLetterPolicy::HaltKey;
         let (partition, seq) = (pending.partition, pending.seq);
-        let put_back = self.put_back(&pending);
+        let put_back = self.put_back(pending);
         let Some(work) = self.works.get_mut(&partition) else {
             return;
         };
@@ -331,7 +331,7 @@ impl Machine {
             Body::Corrupt(_) => None,
         };
         let attempt = pending.attempt;
-        let mut held = Held::new(&pending, key, message, now);
+        let mut held = Held::new(pending, key, message, now);
         held.doubtful |= work.doubt.sees(seq, work.cautious > 0);
         held.in_company = in_company;
         work.insert(seq, held, capacity);
