@@ -39,6 +39,9 @@ impl Machine {
             return;
         }
         match reply {
+            Ok(Renewed::Alive) if self.member.may_have_been_gone(now, self.settings.ttl) => {
+                self.start_over(now);
+            }
             Ok(Renewed::Alive) => {
                 let first = !self.member.registered;
                 self.member.renewed(sent);
@@ -49,7 +52,7 @@ impl Machine {
             }
             Ok(Renewed::Gone) => self.start_over(now),
             Err(error) => {
-                self.member.renew_failures = self.member.renew_failures.saturating_add(1);
+                self.member.unanswered();
                 let pause =
                     pause_after(self.member.renew_failures).min(self.settings.renew_interval());
                 self.member.next_renew = now + pause;

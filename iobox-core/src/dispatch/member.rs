@@ -11,6 +11,8 @@ use crate::store::InstanceId;
 pub(super) struct Member {
     pub(super) id: InstanceId,
     pub(super) registered: bool,
+    /// Whether a registration had no answer: it may arrive at any time, and bring back what is gone.
+    registration_at_large: bool,
     /// When the last successful renewal was sent.
     renewed: Option<Time>,
     /// The renewal under way: of whom, and when it was sent.
@@ -30,6 +32,7 @@ impl Member {
         Self {
             id,
             registered: false,
+            registration_at_large: false,
             renewed: None,
             renewing: None,
             next_renew: now,
@@ -56,6 +59,18 @@ impl Member {
         self.registered = true;
         self.renew_failures = 0;
         self.renewed = Some(self.renewed.map_or(sent, |last| last.max(sent)));
+    }
+
+    /// A renewal had no answer.
+    pub(super) const fn unanswered(&mut self) {
+        self.renew_failures = self.renew_failures.saturating_add(1);
+        self.registration_at_large |= !self.registered;
+    }
+
+    /// Whether it may have been gone since the last successful renewal although the store says that it is
+    /// alive: its lease ended, and a registration may have arrived behind that.
+    pub(super) fn may_have_been_gone(&self, now: Time, ttl: Duration) -> bool {
+        self.registration_at_large && self.registered && !self.covers(now, Duration::ZERO, ttl)
     }
 
     /// Whether an execution that is recorded within `span` from now is recorded while the instance

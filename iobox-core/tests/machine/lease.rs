@@ -154,6 +154,44 @@ fn an_instance_that_is_gone_drops_everything_and_registers_under_a_new_id() {
     assert_eq!(rig.store.count(State::Done), 40);
 }
 
+/// A registration that nobody answered may arrive much later, and make an instance that is gone look alive.
+#[test]
+fn an_instance_that_a_late_registration_brings_back_does_not_believe_in_what_it_had() {
+    for late in [false, true] {
+        let mut rig = Rig::new(settings(), of(40));
+        rig.hold.insert(Kind::Renew);
+        rig.step();
+        let registration = rig.held_back(Kind::Renew);
+        if late {
+            rig.reply(lost(&registration));
+        } else {
+            let reply = rig.effect(&registration);
+            rig.reply(reply);
+        }
+        rig.let_go(Kind::Renew);
+        rig.run(ms(1_000));
+        let id = rig.machine.instance();
+        assert_eq!(owned(&rig), [0, 1, 2, 3]);
+        // It hears of nothing for longer than its lease, which somebody else has then.
+        rig.hold.insert(Kind::Renew);
+        rig.run(ms(12_000));
+        rig.store.members.clear();
+        for owner in rig.store.owners.values_mut() {
+            *owner = (Some(other(1)), owner.1 + 1);
+        }
+        rig.store.members.insert(other(1), (ms(0), ms(60_000)));
+        if late {
+            rig.effect(&registration);
+        }
+        let ran = rig.ran.len();
+        rig.let_go(Kind::Renew);
+        rig.run(ms(1_000));
+        assert_ne!(rig.machine.instance(), id, "it starts over");
+        assert_eq!(rig.ran.len(), ran, "it has the lease of nothing");
+        assert!(owned(&rig).is_empty());
+    }
+}
+
 #[test]
 fn partitions_granted_to_an_instance_that_is_gone_are_not_worked() {
     let mut rig = Rig::new(settings(), of(40));

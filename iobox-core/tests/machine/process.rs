@@ -72,8 +72,8 @@ impl World {
         self.watch.may_die.extend(ids);
     }
 
-    /// A call takes effect and nobody hears of it. An acquisition takes partitions from their owner
-    /// as a death does, even if the owner is the taker itself.
+    /// A call takes effect. An acquisition takes partitions from their owner as a death does, even if the
+    /// owner is the taker itself, and whether anybody hears of it or not.
     pub(crate) fn suspect(&mut self, reply: &Reply) {
         if let Reply::Acquired(Ok(Acquired::Share { granted, .. })) = reply {
             self.blame(|partition| granted.iter().any(|grant| grant.partition == partition));

@@ -336,9 +336,9 @@ impl World {
             Job::Effect(index, life, command, answer) => {
                 let now = self.store_time();
                 let reply = effect(&mut self.store, &command, now);
-                match answer {
-                    Some(at) => self.schedule(at, Job::Answer(index, life, reply)),
-                    None => self.suspect(&reply),
+                self.suspect(&reply);
+                if let Some(at) = answer {
+                    self.schedule(at, Job::Answer(index, life, reply));
                 }
                 Vec::new()
             }
