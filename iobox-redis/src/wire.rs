@@ -159,7 +159,7 @@ impl Wire {
     }
 
     fn key(&self, name: &str) -> String {
-        [self.prefix.as_str(), name].concat()
+        format!("{}{name}", self.prefix)
     }
 }
 

@@ -107,11 +107,12 @@ impl Machine {
         due.rotate_left(start);
         let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
         let most = limit.div_ceil(SHARE_MIN.min(self.settings.fetch.div_ceil(4)));
-        let many = due.iter().filter(|partition| busy(partition)).count();
-        let served: Vec<Partition> = due.iter().copied().filter(busy).take(most).collect();
+        let mut served: Vec<Partition> = due.iter().copied().filter(busy).collect();
+        let all = served.len() <= most;
+        served.truncate(most);
         if !clears {
             due.retain(|partition| served.contains(partition) || !busy(partition));
-            let first = due.first().filter(|_| served.len() == many);
+            let first = due.first().filter(|_| all);
             self.rotor = *first.or(served.last()).unwrap_or(&self.rotor);
         }
         let share = limit.div_ceil(served.len().max(1)).max(1);

@@ -41,7 +41,7 @@ pub struct Settings {
     pub settles: usize,
     /// How long one settle may take.
     pub settle_timeout: Duration,
-    /// How long outcomes wait for others to be settled with.
+    /// How long outcomes wait for others to be settled with, unless another settle is under way.
     pub settle_linger: Duration,
     /// The shortest pause between two empty fetches.
     pub poll_min: Duration,

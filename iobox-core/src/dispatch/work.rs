@@ -194,8 +194,9 @@ impl Work {
             }
         }
         if ungated {
-            let all: Vec<Seq> = state.rows.iter().copied().collect();
-            all.into_iter().for_each(|seq| self.offer(seq));
+            for seq in state.rows.clone() {
+                self.offer(seq);
+            }
         } else if let Some(seq) = turn {
             self.offer(seq);
         }

@@ -20,12 +20,7 @@ pub(super) fn check(field: &str, text: &str, max: usize) -> Result<()> {
             text.len()
         )));
     }
-    let control = if text.is_ascii() {
-        text.bytes().position(|byte| byte.is_ascii_control())
-    } else {
-        text.find(char::is_control)
-    };
-    if let Some(at) = control {
+    if let Some(at) = text.find(char::is_control) {
         return Err(Error::invalid(format!(
             "{field} has a control character at byte {at}; remove it"
         )));

@@ -4,7 +4,6 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::{Draft, Headers, MessageId, OrderingKey, Origin, Topic};
 use crate::Result;
@@ -73,14 +72,7 @@ impl Message {
     /// Its id on the wire, `<origin>/<id>`, unique across services.
     #[must_use]
     pub fn wire_id(&self) -> String {
-        let mut origin = Uuid::encode_buffer();
-        let origin = self
-            .0
-            .origin
-            .as_uuid()
-            .hyphenated()
-            .encode_lower(&mut origin);
-        [origin, "/", self.0.id.as_str()].concat()
+        format!("{}/{}", self.0.origin, self.0.id)
     }
 
     /// Where it goes.

@@ -97,7 +97,8 @@ impl RelayBuilder {
         self
     }
 
-    /// How long outcomes wait for others to be settled with. Default 2 ms; at most 100 ms.
+    /// How long outcomes wait for others to be settled with, and ten times as long while another settle is
+    /// under way. Default 2 ms; at most 100 ms.
     pub const fn settle_linger(mut self, linger: Duration) -> Self {
         self.settings.settle_linger = linger;
         self

@@ -13,7 +13,7 @@ use super::{Names, Statement, log};
 /// one more of each to see whether there is more. Kinds: 0 may run, 1 of a full key, 2 blocked, found
 /// by the index `message_blocker`. It keeps the places (`ctid`) of the rows that may run; within a
 /// snapshot they are as good as the key, and only these are read again, with their payload: those of a
-/// partition in one scan, since a join that goes to each place takes a third longer in all. Of the
+/// partition in one scan, since a join that goes to each place takes two fifths longer in all. Of the
 /// others it keeps the keys, at most 256 of a partition, whose rows are in the way. The pending rows are
 /// the oldest of all kinds together: were each kind cut on its own, a row of one could come before an
 /// earlier one of its key that another does not reach.
