@@ -73,6 +73,11 @@ pub(crate) fn run(first: u64, seeds: u64, bug: Option<Bug>, prints: bool) -> Sum
                     sums.events += u64::try_from(run.entries.len()).unwrap_or(0);
                     sums.tally.merge(&tally);
                     if let Err(violation) = verdict {
+                        if bug.is_none() {
+                            // A long campaign tells it now, and what it comes to at its end.
+                            let Violation { invariant, detail } = &violation;
+                            bar.suspend(|| eprintln!("seed {seed}: {invariant}: {detail}"));
+                        }
                         sums.failures.push((seed, violation));
                     }
                 }
