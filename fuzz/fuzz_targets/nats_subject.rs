@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| iobox_hostile::targets::run("nats_subject", bytes));
+libfuzzer_sys::fuzz_target!(
+    init: iobox_hostile::targets::leave_seeds("nats_subject"),
+    |bytes: &[u8]| iobox_hostile::targets::run("nats_subject", bytes)
+);

@@ -2,4 +2,7 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| iobox_hostile::targets::run("redis_url", bytes));
+libfuzzer_sys::fuzz_target!(
+    init: iobox_hostile::targets::leave_seeds("redis_url"),
+    |bytes: &[u8]| iobox_hostile::targets::run("redis_url", bytes)
+);

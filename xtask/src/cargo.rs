@@ -30,6 +30,21 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Appends to the flags of the compiler that are in force; cargo reads only the first of the two variables.
+pub(crate) fn add_rustflags(command: &mut Command, more: &[&str]) {
+    if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
+        let flags = flags.split('\u{1f}').filter(|flag| !flag.is_empty());
+        let flags: Vec<_> = flags.chain(more.iter().copied()).collect();
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    } else {
+        let flags = env::var("RUSTFLAGS").unwrap_or_default();
+        command.env(
+            "RUSTFLAGS",
+            format!("{flags} {}", more.join(" ")).trim_start(),
+        );
+    }
+}
+
 /// Shows a command as one would type it.
 pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program())

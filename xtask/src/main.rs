@@ -11,6 +11,7 @@ mod ci;
 mod containers;
 mod crash;
 mod deny;
+mod fuzz;
 mod images;
 mod leftovers;
 mod matrix;
@@ -46,6 +47,7 @@ enum Task {
     Bench(bench::Args),
     Images(images::Args),
     Deny(deny::Args),
+    Fuzz(fuzz::Args),
     Mutants(mutants::Args),
     Sheet(sheet::Args),
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Images(args) => images::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Sheet(args) => sheet::run(&args),
     };

@@ -1,11 +1,8 @@
 //! `cargo xtask sim`: the simulator, built with the planted bugs that it must find.
 
-use std::env;
-use std::process::Command;
-
 use anyhow::Result;
 
-use crate::cargo::{cargo, check, root};
+use crate::cargo::{add_rustflags, cargo, check, root};
 
 /// Where the figures of the last whole campaign are, in the root of the repository.
 const FIGURES: &str = "target/sim.json";
@@ -33,22 +30,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         .args(["--target-dir", "target/sim", "--", "--json"])
         .arg(root().join(FIGURES))
         .args(args);
-    plant_bugs(&mut command);
+    add_rustflags(&mut command, &["--cfg=iobox_bugs", "--cfg=tokio_unstable"]);
     check(&mut command)
-}
-
-/// Appends to the flags that are in force; cargo reads only the first of these two variables.
-fn plant_bugs(command: &mut Command) {
-    if let Ok(flags) = env::var("CARGO_ENCODED_RUSTFLAGS") {
-        let separator = if flags.is_empty() { "" } else { "\u{1f}" };
-        let flags =
-            format!("{flags}{separator}--cfg\u{1f}iobox_bugs\u{1f}--cfg\u{1f}tokio_unstable");
-        command.env("CARGO_ENCODED_RUSTFLAGS", flags);
-    } else {
-        let flags = env::var("RUSTFLAGS").unwrap_or_default();
-        command.env(
-            "RUSTFLAGS",
-            format!("{flags} --cfg iobox_bugs --cfg tokio_unstable").trim_start(),
-        );
-    }
 }

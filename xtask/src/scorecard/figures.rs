@@ -11,7 +11,7 @@ use crate::cargo::cargo;
 /// Where the committed figures are.
 const FOLDER: &str = "docs/figures";
 /// The runs that leave a file of their own in target/.
-const RUNS: [&str; 4] = ["sim", "model", "crash", "tests"];
+const RUNS: [&str; 5] = ["sim", "model", "crash", "tests", "fuzz"];
 /// The conformance suites leave a sheet for each adapter in a folder there.
 const SHEETS: &str = "conformance";
 
@@ -22,6 +22,7 @@ pub(crate) struct Figures {
     pub(crate) model: Value,
     pub(crate) crash: Value,
     pub(crate) tests: Value,
+    pub(crate) fuzz: Value,
     /// Sheets of the conformance suites.
     pub(crate) conformance: Value,
 }
@@ -35,6 +36,7 @@ impl Figures {
             model: one("model")?,
             crash: one("crash")?,
             tests: one("tests")?,
+            fuzz: one("fuzz")?,
             conformance: one(SHEETS)?,
         })
     }

@@ -109,6 +109,15 @@ fn runs(figures: &Figures) -> String {
     );
     let against = list(&tests["servers"]);
     row("`cargo xtask test`", tests, &against, &size);
+    let fuzz = &figures.fuzz;
+    let targets = fuzz["targets"].as_array().map_or(0, Vec::len);
+    let against = format!("{targets} parsers and codecs");
+    let size = format!(
+        "{} inputs in {} s each",
+        of(fuzz, "inputs"),
+        of(fuzz, "seconds_each")
+    );
+    row("`cargo xtask fuzz`", fuzz, &against, &size);
     text.push('\n');
     text
 }

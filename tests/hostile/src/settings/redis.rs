@@ -40,6 +40,9 @@ const URLS_TAKEN: &[&str] = &[
     "unix:///run/redis.sock?user=me&pass=s3cr3t",
     "unix:///run/redis.sock?db=3&pass=s3cr3t",
     "redis+unix:///run/redis.sock?pass=s3cr3t",
+    // A URL is read without the tabs and line ends in it.
+    "redis://me:s3c\nr3t@localhost\n",
+    "redis://me:\ts3cr3t\t@local\thost",
     "valkey+unix:///run/redis.sock?pass=s3cr3t",
 ];
 

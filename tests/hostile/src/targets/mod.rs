@@ -51,6 +51,24 @@ pub fn run(name: &str, bytes: &[u8]) {
     (target.run)(bytes);
 }
 
+/// Writes the seeds of the target with this name to the folder that `IOBOX_FUZZ_SEEDS` names, if it
+/// names one, so that a fuzzer begins with them.
+///
+/// # Panics
+/// When there is no such target, and when the folder cannot be written.
+pub fn leave_seeds(name: &str) {
+    let target = named(name).unwrap_or_else(|| panic!("there is no target {name}"));
+    let Some(folder) = std::env::var_os("IOBOX_FUZZ_SEEDS") else {
+        return;
+    };
+    let folder = std::path::PathBuf::from(folder);
+    for (n, bytes) in (target.seeds)().iter().enumerate() {
+        let path = folder.join(format!("seed-{n:04}"));
+        let written = std::fs::write(&path, bytes);
+        written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+}
+
 /// The inputs of tables of texts, as bytes.
 fn bytes_of(tables: impl IntoIterator<Item = Vec<iobox_testkit::hostile::Entry>>) -> Vec<Vec<u8>> {
     let entries = tables.into_iter().flatten();

@@ -17,7 +17,9 @@ pub(super) const URL: Target = Target {
             Err(error) => shown(&error),
             Ok(config) => {
                 // What stands behind the last @, or in the path of a socket, is an address.
-                let (before, address) = text.rsplit_once('@').unwrap_or((text, ""));
+                // A URL is read without the tabs and line ends in it.
+                let text = text.replace(['\t', '\n', '\r'], "");
+                let (before, address) = text.rsplit_once('@').unwrap_or((&text, ""));
                 let is_socket = text.contains("unix://") || address.contains(hostile::SECRET);
                 if before != text && !is_socket {
                     assert!(!format!("{config:?}").contains(hostile::SECRET));
