@@ -37,21 +37,27 @@ impl Machine {
         }
     }
 
-    /// Whether the drain is over: everything is released, or the grace time and half a second more
-    /// have passed.
+    /// Whether the drain is over: nothing is in flight and everything is released, or the grace time and
+    /// half a second more have passed.
     #[must_use]
     pub fn is_drained(&self, now: Time) -> bool {
-        self.drain
-            .as_ref()
-            .is_some_and(|drain| drain.left || now >= drain.deadline + LAST_CALL)
+        self.drain_end().is_some_and(|end| now >= end)
     }
 
     /// When [`is_drained`](Self::is_drained) changes by itself.
     pub(super) fn drain_at(&self) -> Option<Time> {
-        self.drain
-            .as_ref()
-            .filter(|drain| !drain.left)
-            .map(|drain| drain.deadline + LAST_CALL)
+        self.drain_end().filter(|end| *end > Time::default())
+    }
+
+    /// When the drain is over at the latest.
+    fn drain_end(&self) -> Option<Time> {
+        let drain = self.drain.as_ref()?;
+        Some(match (drain.left, self.flights.is_empty()) {
+            (true, true) => Time::default(),
+            // It left, since it was gone: what is in flight has its time all the same.
+            (true, false) => drain.deadline,
+            (false, _) => drain.deadline + LAST_CALL,
+        })
     }
 
     /// Drops the rows of a partition that nothing is being done with. Marks are taken back, since

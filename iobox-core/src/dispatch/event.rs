@@ -74,7 +74,7 @@ pub enum Event {
         /// The partition.
         partition: Partition,
     },
-    /// The instance was deleted and registers anew.
+    /// The instance was deleted, or may have been and come back, and registers anew.
     InstanceGone,
     /// The breaker opened.
     BreakerOpened,

@@ -34,6 +34,7 @@ impl Machine {
             &self.paused,
             self.poll_pause,
             self.rotor,
+            self.settled_last,
             self.served,
         );
         let broker = (

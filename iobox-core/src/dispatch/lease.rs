@@ -15,7 +15,7 @@ use crate::{
 
 impl Machine {
     pub(super) fn renew_at(&self) -> Option<Time> {
-        let wanted = !self.member.away && self.member.renewing.is_none();
+        let wanted = !self.member.is_leaving() && self.member.renewing.is_none();
         wanted.then_some(self.member.next_renew)
     }
 
@@ -40,7 +40,8 @@ impl Machine {
         }
         match reply {
             Ok(Renewed::Alive) if self.member.may_have_been_gone(now, self.settings.ttl) => {
-                self.start_over(now);
+                self.drop_everything();
+                self.member.leaves = true;
             }
             Ok(Renewed::Alive) => {
                 let first = !self.member.registered;
@@ -66,15 +67,7 @@ impl Machine {
 
     /// The instance is gone: drop everything and register under a new id.
     fn start_over(&mut self, now: Time) {
-        self.event(Event::InstanceGone);
-        let partitions: Vec<_> = self.works.keys().copied().collect();
-        for partition in partitions {
-            self.lose(partition);
-        }
-        self.leaving.clear();
-        if let Some(releasing) = &mut self.releasing {
-            releasing.clear();
-        }
+        self.drop_everything();
         self.member = self.member.under(InstanceId::new(self.ids.draw()), now);
         self.member.away = self.is_suspended(now);
         if let Some(drain) = &mut self.drain {
@@ -84,9 +77,22 @@ impl Machine {
         }
     }
 
+    /// Drops what the instance had, which is or may be others' now.
+    fn drop_everything(&mut self) {
+        self.event(Event::InstanceGone);
+        let partitions: Vec<_> = self.works.keys().copied().collect();
+        for partition in partitions {
+            self.lose(partition);
+        }
+        self.leaving.clear();
+        if let Some(releasing) = &mut self.releasing {
+            releasing.clear();
+        }
+    }
+
     pub(super) fn acquire_at(&self, now: Time) -> Option<Time> {
         let wanted = self.member.registered
-            && !self.member.away
+            && !self.member.is_leaving()
             && self.member.acquiring.is_none()
             && self.drain.is_none()
             && !self.is_suspended(now)
@@ -125,7 +131,7 @@ impl Machine {
                 for grant in &granted {
                     // Under its old epoch it can no longer be given back.
                     self.leaving.retain(|old| old.partition != grant.partition);
-                    if self.member.away {
+                    if self.member.is_leaving() {
                         self.leaving.push(*grant);
                         continue;
                     }
@@ -218,10 +224,10 @@ impl Machine {
                 let grant = Grant {
                     partition: *partition,
                     epoch: work.epoch,
-                    // Executions that did not end are as those of a dead owner.
+                    // What did not end, and what ended and is not recorded, is as that of a dead owner.
                     abandoned: work.cautious > 0
                         || work.doubt.is_left(work.more)
-                        || work.busy > 0
+                        || !work.is_quiet()
                         || self.has_stragglers(*partition),
                 };
                 (grant, work.busy)
@@ -353,11 +359,14 @@ impl Machine {
         }
     }
 
-    /// Whether the instance's own row should go: at the end of a drain, or when the breaker has
-    /// been open for three leases.
+    /// Whether the instance's own row should go: at the end of a drain, when the breaker has been open for
+    /// three leases, or when it may have come back without what it had.
     fn wants_to_leave(&self, now: Time) -> bool {
         if self.member.away {
             return false;
+        }
+        if self.member.leaves {
+            return true;
         }
         if let Some(drain) = &self.drain {
             // A registration that comes after the leave would stay until it expires.

@@ -57,6 +57,8 @@ pub struct Machine {
     pub(super) poll_pause: Duration,
     /// The last partition with many rows that a fetch served: the next one begins behind it.
     pub(super) rotor: Partition,
+    /// The last partition of the last settle: the next one begins behind it.
+    pub(super) settled_last: Partition,
     /// The partition that executed last.
     pub(super) served: Partition,
     pub(super) events: VecDeque<Event>,
@@ -97,6 +99,7 @@ impl Machine {
             ended: 0,
             drain: None,
             rotor: Partition::new(u8::MAX),
+            settled_last: Partition::new(u8::MAX),
             served: Partition::new(u8::MAX),
             events: VecDeque::new(),
             next_number: 0,

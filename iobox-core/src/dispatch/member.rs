@@ -25,6 +25,8 @@ pub(super) struct Member {
     pub(super) share: Option<u16>,
     /// It left the queue and does not come back until told.
     pub(super) away: bool,
+    /// Its row is to go, with all that it may have: it comes back under another id.
+    pub(super) leaves: bool,
 }
 
 impl Member {
@@ -41,6 +43,7 @@ impl Member {
             next_acquire: now,
             share: None,
             away: false,
+            leaves: false,
         }
     }
 
@@ -52,6 +55,11 @@ impl Member {
             acquiring: self.acquiring,
             ..Self::new(id, now)
         }
+    }
+
+    /// Whether nothing more is to be had for it.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.away || self.leaves
     }
 
     /// A renewal that was sent at `sent` succeeded.

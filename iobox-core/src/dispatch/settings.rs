@@ -93,8 +93,8 @@ impl Settings {
         }
     }
 
-    /// The most rows in memory: in flight, waiting to be settled, and two fetches ahead, as many as may be
-    /// under way.
+    /// The most rows in memory: in flight, waiting to be settled, and two fetches ahead. No more are asked
+    /// for, whatever is under way: a memory that is empty has room for fetches of all of it.
     pub(super) const fn capacity(&self) -> usize {
         self.max_in_flight + self.batch + 2 * self.fetch
     }

@@ -65,11 +65,14 @@ impl Machine {
         let call = CallId(self.number());
         let mut about = SettleCall::new();
         let mut settlements = Vec::new();
-        for (partition, work) in &mut self.works {
-            let ready = work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty();
-            if !ready || settlements.len() >= self.settings.batch {
+        for partition in self.ready_to_settle(now) {
+            let Some(work) = self.works.get_mut(&partition) else {
                 continue;
+            };
+            if settlements.len() >= self.settings.batch {
+                break;
             }
+            self.settled_last = partition;
             work.settling = Some(call);
             while settlements.len() < self.settings.batch
                 && let Some(seq) = work.queue.pop_front()
@@ -80,9 +83,9 @@ impl Machine {
                 let Some((attempt, change)) = held.change.clone() else {
                     continue;
                 };
-                about.push((*partition, work.epoch, seq));
+                about.push((partition, work.epoch, seq));
                 settlements.push(Settlement {
-                    partition: *partition,
+                    partition,
                     epoch: work.epoch,
                     seq,
                     revision: held.revision,
@@ -93,6 +96,28 @@ impl Machine {
         }
         self.settles.insert(call, about);
         Command::Settle(call, settlements)
+    }
+
+    /// The partitions of the next settle, beginning behind the one that was the last in one, so that each
+    /// has its turn. One whose settle failed goes alone: what holds it up, as a row that somebody locked
+    /// does, holds up no other.
+    fn ready_to_settle(&self, now: Time) -> Vec<Partition> {
+        let mut ready: Vec<(Partition, bool)> = self
+            .works
+            .iter()
+            .filter(|(_, work)| {
+                work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty()
+            })
+            .map(|(partition, work)| (*partition, work.settle_failures > 0))
+            .collect();
+        let start = ready.partition_point(|(partition, _)| *partition <= self.settled_last);
+        let start = start % ready.len().max(1);
+        ready.rotate_left(start);
+        match ready.first() {
+            Some((_, true)) => ready.truncate(1),
+            _ => ready.retain(|(_, failed)| !failed),
+        }
+        ready.into_iter().map(|(partition, _)| partition).collect()
     }
 
     /// Takes the answer to [`Command::Settle`].

@@ -13,7 +13,7 @@ use crate::{
     store::Store,
 };
 
-/// Dead messages are skipped. The dead owner had at most 3 + 4 + 4 messages in memory.
+/// Dead messages are skipped. The dead owner had at most 3 + 4 + 2 * 4 messages in memory.
 fn skips() -> Settings {
     let mut settings = settings();
     settings.policy = DeadLetterPolicy::Skip;

@@ -192,6 +192,49 @@ fn an_instance_that_a_late_registration_brings_back_does_not_believe_in_what_it_
     }
 }
 
+/// Nobody deleted the row of an instance that does not know it: under its new id it would wait for it.
+#[test]
+fn an_instance_that_starts_over_leaves_no_row_behind() {
+    for drains in [false, true] {
+        let mut rig = Rig::new(settings(), of(40));
+        rig.hold.insert(Kind::Renew);
+        rig.step();
+        let registration = rig.held_back(Kind::Renew);
+        rig.reply(lost(&registration));
+        rig.let_go(Kind::Renew);
+        rig.run(ms(1_000));
+        let id = rig.machine.instance();
+        // The store cannot be reached for longer than the lease, and its row stays all the while.
+        rig.hold.insert(Kind::Renew);
+        rig.run(ms(12_000));
+        rig.hold.insert(Kind::Release);
+        if drains {
+            let now = rig.time();
+            rig.machine.drain(now);
+        }
+        rig.let_go(Kind::Renew);
+        // Nothing is done for it any more while it leaves.
+        let calls = rig.count(Kind::Renew) + rig.count(Kind::Acquire);
+        rig.run(ms(1_000));
+        assert_eq!(rig.count(Kind::Renew) + rig.count(Kind::Acquire), calls);
+        assert!(owned(&rig).is_empty());
+        rig.let_go(Kind::Release);
+        rig.run(ms(100));
+        assert!(!rig.store.members.contains_key(&id));
+        if drains {
+            assert!(rig.store.members.is_empty());
+            let drained = |rig: &Rig| rig.machine.is_drained(rig.time());
+            assert!(!drained(&rig), "something is in flight");
+            for id in rig.in_flight() {
+                rig.outcome(&id, ok());
+            }
+            assert!(drained(&rig));
+        } else {
+            assert_eq!(owned(&rig), [0, 1, 2, 3], "it need not wait for anybody");
+        }
+    }
+}
+
 #[test]
 fn partitions_granted_to_an_instance_that_is_gone_are_not_worked() {
     let mut rig = Rig::new(settings(), of(40));

@@ -28,6 +28,7 @@ mod drain;
 mod handover;
 mod lease;
 mod liveness;
+mod load;
 mod memory;
 mod outcome;
 mod room;

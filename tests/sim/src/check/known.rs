@@ -101,8 +101,6 @@ pub(crate) struct Checker {
     pub(crate) open: BTreeSet<(Process, Id)>,
     /// Sent and not settled.
     pub(crate) unsettled: BTreeSet<(Process, Id)>,
-    /// Processes that were told that their instance is gone: nothing is theirs to wait for.
-    pub(crate) gone: BTreeSet<Process>,
     pub(crate) draining: BTreeMap<Process, Duration>,
     pub(crate) paused: BTreeSet<Process>,
     pub(crate) rows: BTreeSet<Id>,
@@ -166,7 +164,6 @@ impl Checker {
             alive_until: BTreeMap::new(),
             open: BTreeSet::new(),
             unsettled: BTreeSet::new(),
-            gone: BTreeSet::new(),
             draining: BTreeMap::new(),
             paused: BTreeSet::new(),
             rows: BTreeSet::new(),

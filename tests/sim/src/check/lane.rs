@@ -73,10 +73,7 @@ impl Checker {
                 self.draining.insert(*process, at);
             }
             Event::Drained { process } => self.drained(at, *process)?,
-            Event::Gone { process } => {
-                self.gone.insert(*process);
-                self.all_ambiguous(*process, false, None);
-            }
+            Event::Gone { process } => self.all_ambiguous(*process, false, None),
             Event::Renewed {
                 instance, until, ..
             } => {

@@ -110,7 +110,6 @@ impl Checker {
         let in_flight = self.open.iter().find(|(other, _)| *other == process);
         if let Some((_, id)) = in_flight
             && took < grace
-            && !self.gone.contains(&process)
         {
             return broken(
                 "G12 drain waits for what is in flight",
