@@ -32,7 +32,7 @@ pub struct Config {
 
 impl Config {
     /// The default of [`redelivery_horizon`](ConfigBuilder::redelivery_horizon).
-    pub const REDELIVERY_HORIZON: Duration = Duration::from_secs(60);
+    pub const REDELIVERY_HORIZON: Duration = Duration::from_secs(90);
     /// The default of [`ack_timeout`](ConfigBuilder::ack_timeout).
     pub const ACK_TIMEOUT: Duration = Duration::from_secs(3);
     /// The default of [`connect_timeout`](ConfigBuilder::connect_timeout).
@@ -135,11 +135,13 @@ impl ConfigBuilder {
     }
 
     /// Sets for how long the stream must know a message again, so that a copy of it that is sent
-    /// later is absorbed: the least duplicate window of the stream. Default: 60 s; 1 s to 7 days.
+    /// later is absorbed: the least duplicate window of the stream. Default: 90 s; 1 s to 7 days.
     ///
-    /// At least twice the relay's time-to-live and publish timeout together: a message whose lease
-    /// was lost is sent again by somebody else. Copies of what was sent before a longer outage come
-    /// later than that, and consumers must tolerate them.
+    /// Set it yourself when you raise the relay's time-to-live, which the publisher does not know: to twice
+    /// the time-to-live, the publish timeout and the 30 s after which a dead connection is dropped, together.
+    /// A message whose lease was lost is sent again by somebody else, and the first copy may still be on its
+    /// way. Copies of what was sent before a longer outage come later than that, and consumers must tolerate
+    /// them.
     pub const fn redelivery_horizon(mut self, horizon: Duration) -> Self {
         self.redelivery_horizon = horizon;
         self

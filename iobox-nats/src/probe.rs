@@ -74,8 +74,8 @@ pub(crate) fn check_stream(stream: &StreamConfig, config: &Config) -> Result<Dur
     if stream.duplicate_window < config.redelivery_horizon {
         return refuse(format!(
             "knows a message again for {:?} only: raise its duplicate_window to the \
-             redelivery_horizon of {:?}, or lower that to twice the relay's time-to-live and publish \
-             timeout",
+             redelivery_horizon of {:?}, or lower that to twice the relay's time-to-live, its publish \
+             timeout and 30s together",
             stream.duplicate_window, config.redelivery_horizon
         ));
     }
@@ -230,7 +230,7 @@ mod tests {
             ),
             (
                 StreamConfig {
-                    duplicate_window: Duration::from_secs(59),
+                    duplicate_window: Duration::from_secs(89),
                     ..stream()
                 },
                 "raise its duplicate_window",

@@ -174,8 +174,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets how long a session of the store may stand idle in a transaction. Default: 10 s; at most
-    /// one lease.
+    /// Sets how long a session of the store may stand idle in a transaction. Default: 10 s; keep it at or
+    /// below the time-to-live. The sessions of handlers, which do other things meanwhile, have 10 min if that
+    /// is longer.
     pub const fn idle_in_transaction_timeout(mut self, timeout: Duration) -> Self {
         self.rest.idle_in_transaction_timeout = timeout;
         self

@@ -13,7 +13,7 @@
 //! let publisher = RedisPublisher::new(config);
 //!
 //! let store = MemoryStore::new(Partitions::DEFAULT); // a real one in a real program
-//! Relay::builder(store, publisher).build()?.run(async {}).await
+//! Relay::builder(store, publisher).build()?.run(std::future::pending()).await
 //! # }
 //! ```
 //!
@@ -42,7 +42,7 @@
 //!     Ok::<_, HandlerError>(())
 //! }));
 //! let store = MemoryStore::new(Partitions::DEFAULT); // a real one in a real program
-//! Inbox::builder(store, router).source(orders).build()?.run(async {}).await
+//! Inbox::builder(store, router).source(orders).build()?.run(std::future::pending()).await
 //! # }
 //! ```
 //!

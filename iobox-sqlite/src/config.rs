@@ -161,9 +161,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets how long a transaction of [`begin`](crate::SqliteStore::begin) or
-    /// [`write`](crate::SqliteStore::write) may last before it is rolled back: 1 ms to 60 s.
-    /// Default: 2 s.
+    /// Sets how long a transaction of [`begin`](crate::SqliteStore::begin), of
+    /// [`write`](crate::SqliteStore::write) or of a transactional handler may last before it is rolled back,
+    /// whatever the handler's own timeout: 1 ms to 60 s. Default: 2 s.
     ///
     /// Nothing else is written while it lasts, no lease is renewed either: keep it well below the
     /// time-to-live of the relays' leases.

@@ -97,7 +97,7 @@ async fn a_stream_that_forgets_ids_too_early() {
     says(&error, "knows a message again for 10s only");
     says(
         &error,
-        "raise its duplicate_window to the redelivery_horizon of 60s",
+        "raise its duplicate_window to the redelivery_horizon of 90s",
     );
     let patient = publisher(place.config().redelivery_horizon(Duration::from_secs(10)));
     patient.probe().await.expect("a shorter horizon");

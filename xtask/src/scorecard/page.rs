@@ -31,13 +31,15 @@ const LIMITS: &str = "\
 ## Known limits
 
 * **A broker that forgets.** JetStream with file storage writes what it confirmed through to the disk every
-  `sync_interval`, two minutes by default: a power cut may take that much, a killed server nothing. Redis with
+  `sync_interval`, two minutes by default: a power cut may take that much. A killed server takes nothing from NATS
+  2.10.23 on; before that it could lose a stream, and the probe warns. Redis with
   `appendfsync everysec` may lose a second at a power cut, and at a killed process what it confirmed while its
   disk was too slow to sync, up to two seconds. Redis without an append-only file loses everything, and is
   refused unless `allow_volatile` insists. Messages that are done stay in the outbox for the retention, and a
   replay sends them again under their ids.
 * **The dedup horizon.** JetStream knows an id for its duplicate window. An inbox knows one for
-  `redelivery_horizon`, 7 days by default; what arrives later is handled again, and counted.
+  `redelivery_horizon`, 7 days by default; what arrives later is handled again, and counted if it stood in a
+  stream for so long.
 * **Power cuts are not simulated.** A killed process leaves the kernel's memory as it is; what survives a power
   cut rests on fsync and on the documentation of the servers.
 * **Real runs are not repeated exactly.** A seed of the kill harness repeats which kills are made, in which

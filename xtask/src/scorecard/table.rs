@@ -103,8 +103,8 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
         name: "raw order with a broker that knows copies",
         sentence: "In a broker that drops copies by id, the raw log of a key is in order too: no copy stands behind a \
                    later message.",
-        needs: "The duplicate window is at least twice the lease, the publish timeout and the time after which a dead \
-                connection is dropped. JetStream; Redis keeps every copy.",
+        needs: "The duplicate window is at least twice the time-to-live, the publish timeout and the 30 s after which \
+                a dead connection is dropped: 88 s with the defaults. JetStream; Redis keeps every copy.",
         tests: &[
             (
                 "iobox-testkit/src/broker/duplicate.rs",
