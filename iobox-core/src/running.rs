@@ -21,6 +21,8 @@ pub(crate) struct Stopped(watch::Receiver<bool>);
 impl Running {
     /// Spawns what `run` makes on the current runtime; `what` names it in errors.
     ///
+    /// An error that ends it is logged too, since nobody may wait for it.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub(crate) fn spawn<F>(what: &'static str, run: impl FnOnce(Stopped) -> F) -> Self
@@ -28,11 +30,15 @@ impl Running {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let (stop, stopped) = Stopped::new();
-        Self {
-            what,
-            task: tokio::spawn(run(stopped)),
-            stop,
-        }
+        let run = run(stopped);
+        let task = tokio::spawn(async move {
+            let ended = run.await;
+            if let Err(error) = &ended {
+                tracing::error!(%error, "the {what} ended");
+            }
+            ended
+        });
+        Self { what, task, stop }
     }
 
     pub(crate) fn stop(&self) {

@@ -6,8 +6,9 @@
 )]
 
 use std::{
+    io::Write,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -15,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use iobox_core::{
-    ErrorKind, Outbox, Relay, RelayHandle,
+    Error, ErrorKind, Outbox, Relay, RelayHandle,
     memory::{MemoryBroker, MemoryStore},
     message::{Draft, Message},
     partition::Partitions,
@@ -376,4 +377,52 @@ async fn a_publisher_that_panics_stops_nothing() {
         .map(|one| one.message.id().to_string())
         .collect();
     assert_eq!(ids.len(), 21);
+}
+
+/// A broker on which a person has something to do first.
+#[derive(Debug)]
+struct Misfit;
+
+#[async_trait]
+impl Publisher for Misfit {
+    async fn publish(&self, _: &[Message], _: &mut Outcomes) {}
+
+    async fn probe(&self) -> iobox_core::Result<Durability> {
+        Err(Error::invalid("make the stream first"))
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nobody may wait for its end before the service does.
+#[tokio::test]
+async fn a_spawned_relay_that_cannot_run_says_so_in_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let listening = tracing::subscriber::set_default(subscriber);
+    let relay = Relay::builder(MemoryStore::new(Partitions::DEFAULT), Misfit);
+    let relay = relay.build().unwrap().spawn();
+    let error = relay.join().await.expect_err("a stream is missing");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    drop(listening);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains("the relay ended"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("ERROR") && line.contains("make the stream first"));
 }

@@ -67,7 +67,8 @@
 //! # Layout
 //!
 //! * `config`, `ident`, `url`: settings, checked once.
-//! * `migrate`: the tables, their versions, and the script for people who run DDL themselves.
+//! * `migrate`: the tables, their versions, and the script for people who run DDL themselves; `grants`:
+//!   what a role needs of them.
 //! * `sql`: every statement, named, with the index and the locks it relies on.
 //! * `store`: the traits, one file for each noun; `row`: what a row decodes to.
 //! * `pool`, `session`: connections of the store's own; `wake`: the demand-driven NOTIFY.
@@ -80,6 +81,7 @@
 
 mod config;
 mod error;
+mod grants;
 mod ident;
 mod migrate;
 mod pool;
@@ -91,5 +93,6 @@ mod url;
 mod wake;
 
 pub use config::{Config, ConfigBuilder};
+pub use grants::Duty;
 pub use session::Session;
 pub use store::{LeftRow, MoveIn, MovedIn, MovedTable, PostgresStore};

@@ -16,7 +16,7 @@ use iobox_core::{
     partition::Partitions,
     store::{Enqueue, Enqueued},
 };
-use iobox_postgres::PostgresStore;
+use iobox_postgres::{ConfigBuilder, Duty, PostgresStore};
 use iobox_testkit::suite::{Harness, Misfit, OpenTransaction};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use tokio::sync::Mutex;
@@ -24,11 +24,14 @@ use tokio::sync::Mutex;
 use crate::support::{Schema, connection, options, run};
 
 /// The levels, as places in this list.
-const LEVELS: [&str; 3] = [
+const LEVELS: [&str; 4] = [
     "begin isolation level read committed",
     "begin isolation level repeatable read",
     "begin isolation level serializable",
+    "begin isolation level read committed",
 ];
+/// Where the store and its callers have no more rights than their duties need.
+const GRANTED: usize = 3;
 
 struct Server<const LEVEL: usize> {
     store: Arc<PostgresStore>,
@@ -36,6 +39,10 @@ struct Server<const LEVEL: usize> {
     application: PgPool,
     shift: Mutex<Duration>,
     schema: Schema,
+}
+
+fn config(schema: &Schema, partitions: Partitions) -> ConfigBuilder {
+    schema.config().partitions(partitions.count())
 }
 
 struct Open {
@@ -51,6 +58,9 @@ impl<const LEVEL: usize> Harness for Server<LEVEL> {
     const CONCURRENT_WRITERS: bool = true;
 
     fn adapter() -> Option<String> {
+        if LEVEL == GRANTED {
+            return None;
+        }
         let level = LEVELS[LEVEL].trim_start_matches("begin isolation level ");
         Some(format!(
             "PostgresStore, callers at {}",
@@ -67,12 +77,19 @@ impl<const LEVEL: usize> Harness for Server<LEVEL> {
 
     async fn fresh(partitions: Partitions) -> Self {
         let schema = Schema::new();
+        let mut store = schema.migrated(partitions.count()).await;
+        let mut application = options();
+        if LEVEL == GRANTED {
+            let worker = schema.role(Duty::Work).await;
+            store = schema.store_as(worker, config(&schema, partitions)).await;
+            application = schema.role(Duty::Write).await;
+        }
         Self {
-            store: schema.migrated(partitions.count()).await,
+            store,
             partitions,
             application: PgPoolOptions::new()
                 .max_connections(20)
-                .connect_lazy_with(options()),
+                .connect_lazy_with(application),
             shift: Mutex::new(Duration::ZERO),
             schema,
         }
@@ -83,7 +100,12 @@ impl<const LEVEL: usize> Harness for Server<LEVEL> {
     }
 
     async fn another(&self) -> Arc<PostgresStore> {
-        let config = self.schema.config().partitions(self.partitions.count());
+        let config = config(&self.schema, self.partitions);
+        if LEVEL == GRANTED {
+            let worker = format!("{}_work", self.schema.0);
+            let worker = options().username(&worker).password("p");
+            return self.schema.store_as(worker, config).await;
+        }
         self.schema.store(config).await
     }
 
@@ -189,6 +211,13 @@ mod repeatable_read {
 mod serializable {
     use super::Server;
     iobox_testkit::store_suite!(Server<2>);
+}
+
+/// Programs run as roles that own nothing.
+mod granted {
+    use super::{GRANTED, Server};
+    iobox_testkit::store_suite!(Server<GRANTED>);
+    iobox_testkit::inbox_suite!(Server<GRANTED>);
 }
 
 // The cases of the inbox open their transactions themselves.

@@ -30,6 +30,9 @@ impl<S: Receive> Inbox<S> {
     /// Runs the inbox as a task of the current runtime, until its handle is told to
     /// [`drain`](InboxHandle::drain) or is dropped.
     ///
+    /// What keeps it from running, such as tables that are not migrated, ends it at once: it is logged, and
+    /// `join` returns it.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn spawn(&self) -> InboxHandle<S> {

@@ -34,6 +34,9 @@ impl Relay {
     /// Runs the relay as a task of the current runtime, until its handle is told to
     /// [`drain`](RelayHandle::drain) or is dropped.
     ///
+    /// What keeps it from running, such as tables that are not migrated, ends it at once: it is logged, and
+    /// `join` returns it.
+    ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> RelayHandle {

@@ -12,7 +12,7 @@ use iobox_core::{
         Verdict,
     },
 };
-use iobox_postgres::{Config, ConfigBuilder, PostgresStore};
+use iobox_postgres::{Config, ConfigBuilder, Duty, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -72,11 +72,30 @@ impl Schema {
     }
 
     pub(crate) async fn store(&self, config: ConfigBuilder) -> Arc<PostgresStore> {
+        self.store_as(options(), config).await
+    }
+
+    pub(crate) async fn store_as(
+        &self,
+        options: PgConnectOptions,
+        config: ConfigBuilder,
+    ) -> Arc<PostgresStore> {
         let config = config.build().expect("the configuration is valid");
-        let store = PostgresStore::connect(options(), config)
+        let store = PostgresStore::connect(options, config)
             .await
             .expect("the server answers");
         Arc::new(store)
+    }
+
+    /// Makes a role that may log in and has what this duty needs, and returns how to log in.
+    pub(crate) async fn role(&self, duty: Duty) -> PgConnectOptions {
+        let suffix = if duty == Duty::Work { "work" } else { "write" };
+        let role = format!("{}_{suffix}", self.0);
+        let config = self.config().build().expect("the configuration is valid");
+        let grants = PostgresStore::grants_sql(&config, duty, &role).expect("a script");
+        let made = format!("create role \"{role}\" login password 'p'; {grants}");
+        run(&mut connection().await, made).await;
+        options().username(&role).password("p")
     }
 
     /// A migrated store with this many partitions.
@@ -90,7 +109,11 @@ impl Schema {
 impl Drop for Schema {
     /// On a thread and a runtime of its own: the test's runtime may be shutting down.
     fn drop(&mut self) {
-        let sql = format!("drop schema if exists \"{}\" cascade", self.0);
+        // With the roles that were made for it.
+        let sql = format!(
+            "drop schema if exists \"{0}\" cascade; drop role if exists \"{0}_work\", \"{0}_write\"",
+            self.0
+        );
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
