@@ -7,6 +7,11 @@
 #[doc(inline)]
 pub use iobox_core::*;
 
+/// The code of the guide for operations is tried too.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../docs/operations.md")]
+mod operations {}
+
 /// NATS JetStream: the publisher and the source.
 #[cfg(feature = "nats")]
 #[doc(inline)]

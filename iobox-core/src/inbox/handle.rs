@@ -66,6 +66,12 @@ impl<S: Receive> InboxHandle<S> {
         self.running.kill();
     }
 
+    /// Whether the inbox has ended: by an order to stop, or because it could not run.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.running.is_finished()
+    }
+
     /// Waits until the inbox has ended.
     ///
     /// # Errors

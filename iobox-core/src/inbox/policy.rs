@@ -30,6 +30,8 @@ impl HandlerPolicy {
 
     /// How long one run may take before it is cancelled and counted as a failed attempt. It may be
     /// longer than the time-to-live of a lease. Default 30 s; 1 ms to 1 h.
+    ///
+    /// A transaction of SQLite ends sooner, with the `transaction_limit` of the store (2 s by default).
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -37,6 +39,9 @@ impl HandlerPolicy {
 
     /// The most messages that the handler works on at once in this process; of a key it is always
     /// one. Default 16; 1 to 10,000.
+    ///
+    /// A transactional handler on Postgres holds a connection while it runs, of which all handlers of a store
+    /// share `pool_size` (4 by default): more than these wait, for at most `pool_timeout`.
     pub const fn concurrency(mut self, messages: usize) -> Self {
         self.concurrency = messages;
         self

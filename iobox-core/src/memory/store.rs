@@ -97,7 +97,7 @@ impl MemoryStore {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "queue {queue} is not that of this store, which is {}",
+            "queue {queue} is not that of this store, which is {}; `queue_of` gives the store of a handler",
             self.shared.queue
         )))
     }

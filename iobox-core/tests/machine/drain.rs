@@ -57,6 +57,11 @@ fn an_idle_machine_is_drained_at_once() {
     drain(&mut rig);
     let now = rig.time();
     assert!(rig.machine.is_drained(now));
+    assert_eq!(
+        rig.machine.deadline(now),
+        None,
+        "there is nothing to wait for"
+    );
     assert!(rig.store.members.is_empty());
     assert!(rig.store.owners.values().all(|(owner, _)| owner.is_none()));
 }

@@ -60,6 +60,35 @@ fn what_a_kill_repeats_is_bounded() {
     assert_eq!(rig.ran.len(), 3 + 4);
 }
 
+/// A fetch waits for room for half of one, since a call has costs of its own; but not when nothing that is
+/// there may run.
+#[test]
+fn any_room_is_worth_a_fetch_while_nothing_may_run() {
+    // Eight keys with their heads in flight and an eighth of the memory each.
+    let mut settings = settings();
+    (settings.max_in_flight, settings.batch, settings.fetch) = (8, 8, 8);
+    let capacity = 8 + 8 + 2 * 8;
+    for free in [1, 0] {
+        let mut store = Store::new(1);
+        for n in 0..capacity - free {
+            store.enqueue(0, &format!("m{n}"), &format!("k{}", n % 8), ms(0));
+        }
+        let mut rig = Rig::new(settings.clone(), store);
+        rig.run(ms(2_000));
+        assert_eq!(rig.machine.buffered().0, capacity - free);
+        assert_eq!(rig.in_flight().len(), 8);
+        rig.store.enqueue(0, "other", "", rig.now);
+        let before = rig.count(Kind::Fetch);
+        rig.run(ms(2_000));
+        assert_eq!(rig.machine.buffered().0, capacity);
+        if free == 0 {
+            assert_eq!(rig.count(Kind::Fetch), before, "there is no room");
+        } else {
+            assert_eq!(rig.fetches.last().map(|request| request.limit), Some(free));
+        }
+    }
+}
+
 #[test]
 fn fetches_side_by_side_fit_into_memory_together() {
     let mut store = Store::new(16);

@@ -145,7 +145,7 @@ impl PostgresStore {
             return Ok(&self.shelf.queue);
         }
         Err(Error::invalid(format!(
-            "queue {queue} is not that of this store, which is {}",
+            "queue {queue} is not that of this store, which is {}; `queue_of` gives the store of a handler",
             self.shelf.queue
         )))
     }

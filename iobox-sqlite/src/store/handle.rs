@@ -140,7 +140,7 @@ impl Inner {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "queue {queue} is not that of this store, which is {own}"
+            "queue {queue} is not that of this store, which is {own}; `queue_of` gives the store of a handler"
         )))
     }
 

@@ -6,6 +6,7 @@ mod edges;
 mod finding;
 mod furniture;
 mod links;
+mod metrics;
 mod scorecard;
 mod sheets;
 mod size;
@@ -21,7 +22,7 @@ use tree::Tree;
 /// Check the repository's own rules.
 ///
 /// Which crate may depend on which; a sentence at the head of every file; the size of files; the
-/// same rooms in every adapter; links that lead somewhere; cases that pages promise; the scorecard and the
+/// same rooms in every adapter; links that lead somewhere; cases that pages promise; the metrics that a page lists; the scorecard and the
 /// table of the guarantee sheets; words that must not occur.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {}
@@ -29,13 +30,14 @@ pub(crate) struct Args {}
 type Check = fn(&Tree) -> Result<Vec<Finding>>;
 
 /// The checks, in the order of what they say.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     edges::check,
     furniture::check,
     docs::check,
     size::check,
     links::check,
     cases::check,
+    metrics::check,
     scorecard::check,
     sheets::check,
     words::check,
