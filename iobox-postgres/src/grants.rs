@@ -25,18 +25,23 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid) when `role` cannot be the name of one: 1 to 63 bytes without
-    /// NUL. Whether it is there the server says.
+    /// NUL, and neither `public`, which is everybody, nor `none`. Whether it is there the server says.
     pub fn grants_sql(config: &Config, duty: Duty, role: &str) -> Result<String> {
         if !(1..=63).contains(&role.len()) || role.contains('\0') {
             return Err(Error::invalid(
                 "the name of a database role has 1 to 63 bytes, and no NUL",
             ));
         }
+        if matches!(role, "public" | "none") {
+            return Err(Error::invalid(
+                "public and none are no database roles: name the one that the program logs in as",
+            ));
+        }
         let role = format!("\"{}\"", role.replace('"', "\"\""));
         let grants = match duty {
-            Duty::Write => WRITE,
-            Duty::Work => WORK,
-            Duty::View => VIEW,
+            Duty::Write => [FUNCTION, WRITE].concat(),
+            Duty::Work => [FUNCTION, WORK].concat(),
+            Duty::View => VIEW.to_owned(),
         };
         // The role comes last: what stands in its name is no name of ours.
         let script = Names::new(config).fill(&format!("{ALL}{grants}"));
@@ -50,15 +55,18 @@ grant select on {meta}, {migration} to {{role}};
 grant execute on function {clock}() to {{role}};
 "#;
 
-const WRITE: &str = r#"grant insert (partition, id, topic, key, headers, payload, size, enqueued_at)
-  on {message} to {{role}};
-grant insert, select (id) on {id} to {{role}};
-grant usage on sequence {message_seq} to {{role}};
-grant execute on function
+/// The SQL function, and what it calls.
+const FUNCTION: &str = r#"grant execute on function
   "{{schema}}"."{{prefix}}enqueue"(text, text, bytea, jsonb, text),
   "{{schema}}"."{{prefix}}check_text"(text, text),
   "{{schema}}"."{{prefix}}check_headers"(jsonb)
   to {{role}};
+"#;
+
+const WRITE: &str = r#"grant insert (partition, id, topic, key, headers, payload, size, enqueued_at)
+  on {message} to {{role}};
+grant insert, select (id) on {id} to {{role}};
+grant usage on sequence {message_seq} to {{role}};
 "#;
 
 const WORK: &str = r#"grant select, insert, update, delete
@@ -94,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_role_is_refused() {
-        for role in ["", "a\0b", &"a".repeat(64)] {
+        for role in ["", "a\0b", &"a".repeat(64), "public", "none"] {
             let error = PostgresStore::grants_sql(&config(), Duty::Write, role);
             assert!(error.is_err(), "{role:?}");
         }

@@ -296,8 +296,9 @@ impl Machine {
                     self.left(now);
                 } else {
                     self.leaving.append(&mut partitions);
-                    // Not gone yet: still renewing, and asking again.
-                    self.member.away = false;
+                    // Not gone yet: still renewing, and asking again. One that was told meanwhile that it
+                    // is gone has left.
+                    self.member.away = self.drain.as_ref().is_some_and(|drain| drain.left);
                 }
                 self.event(Event::StoreFailed {
                     call: "release",

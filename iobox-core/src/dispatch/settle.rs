@@ -99,8 +99,8 @@ impl Machine {
     }
 
     /// The partitions of the next settle, beginning behind the one that was the last in one, so that each
-    /// has its turn. One whose settle failed goes alone: what holds it up, as a row that somebody locked
-    /// does, holds up no other.
+    /// has its turn. One whose settle failed goes alone when it comes to it, and the others before it go
+    /// without it: what holds it up, as a row that somebody locked does, holds up no settle of theirs.
     fn ready_to_settle(&self, now: Time) -> Vec<Partition> {
         let mut ready: Vec<(Partition, bool)> = self
             .works
@@ -113,10 +113,8 @@ impl Machine {
         let start = ready.partition_point(|(partition, _)| *partition <= self.settled_last);
         let start = start % ready.len().max(1);
         ready.rotate_left(start);
-        match ready.first() {
-            Some((_, true)) => ready.truncate(1),
-            _ => ready.retain(|(_, failed)| !failed),
-        }
+        let before = ready.iter().take_while(|(_, failed)| !failed).count();
+        ready.truncate(before.max(1));
         ready.into_iter().map(|(partition, _)| partition).collect()
     }
 

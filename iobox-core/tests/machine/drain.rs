@@ -1,7 +1,7 @@
 //! Rule 8: a drain takes nothing new, gives what is in flight a grace time, and releases the rest.
 
 use iobox_core::{
-    dispatch::{Event, Time},
+    dispatch::Event,
     store::{InstanceId, State},
 };
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use crate::{
     store::Store,
 };
 
-fn of(count: u16, abandoned: bool) -> Store {
+pub(crate) fn of(count: u16, abandoned: bool) -> Store {
     let mut store = Store::new(4);
     for n in 0..count {
         let key = if n % 3 == 0 {
@@ -32,7 +32,7 @@ fn of(count: u16, abandoned: bool) -> Store {
     store
 }
 
-fn drain(rig: &mut Rig) -> usize {
+pub(crate) fn drain(rig: &mut Rig) -> usize {
     let now = rig.time();
     let before = rig.log.len();
     rig.machine.drain(now);
@@ -41,7 +41,7 @@ fn drain(rig: &mut Rig) -> usize {
 }
 
 /// Whether nothing was fetched, executed or acquired since.
-fn nothing_new(rig: &Rig, before: usize) -> bool {
+pub(crate) fn nothing_new(rig: &Rig, before: usize) -> bool {
     rig.log[before..].iter().all(|(_, kind)| {
         matches!(
             kind,
@@ -231,37 +231,6 @@ fn a_drain_waits_for_a_registration_under_way_so_that_none_stays_behind() {
     let now = rig.time();
     assert!(rig.machine.is_drained(now));
     assert!(rig.store.members.is_empty());
-}
-
-/// Nobody else is told what became of it, but an execution is not cut off for that.
-#[test]
-fn a_drain_whose_instance_is_gone_waits_for_what_is_in_flight_and_registers_nobody() {
-    for ends in [true, false] {
-        let mut rig = Rig::new(settings(), of(40, false));
-        rig.step();
-        let flying = rig.in_flight();
-        let before = drain(&mut rig);
-        rig.store.members.clear();
-        rig.run(ms(1_500));
-        assert!(rig.events.contains(&Event::InstanceGone));
-        let drained = |rig: &Rig| rig.machine.is_drained(rig.time());
-        assert!(!drained(&rig));
-        if ends {
-            for id in flying {
-                rig.outcome(&id, ok());
-            }
-        } else {
-            assert_eq!(
-                rig.machine.deadline(rig.time()),
-                Some(Time::at(ms(2_000))),
-                "the grace time"
-            );
-            rig.run(ms(500));
-        }
-        assert!(drained(&rig));
-        assert!(nothing_new(&rig, before));
-        assert!(rig.store.members.is_empty());
-    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_settle_takes_all_that_is_ready_up_to_a_batch() {
 
 /// Somebody may have locked a row of one of the partitions.
 #[test]
-fn a_settle_that_fails_on_and_on_holds_up_no_other_partition() {
+fn a_settle_that_fails_on_and_on_fails_for_no_other_partition() {
     let mut store = Store::new(3);
     for n in 0..9 {
         store.enqueue(n % 3, &format!("m{n}"), "", ms(0));
@@ -81,6 +81,46 @@ fn a_settle_that_fails_on_and_on_holds_up_no_other_partition() {
     rig.let_go(Kind::Settle);
     rig.run(ms(2_000));
     assert_eq!(rig.store.count(State::Done), 9);
+}
+
+/// It goes alone when its turn comes, however much the others have to settle.
+#[test]
+fn a_partition_whose_settle_failed_has_its_turn_beside_busy_ones() {
+    let mut store = Store::new(3);
+    for n in 0..60 {
+        store.enqueue(n % 3, &format!("m{n}"), "", ms(0));
+    }
+    let mut settings = settings();
+    (settings.max_in_flight, settings.batch, settings.fetch) = (60, 3, 60);
+    let mut rig = Rig::new(settings, store);
+    rig.hold.insert(Kind::Settle);
+    rig.step();
+    let about = |rig: &Rig| -> Vec<u8> {
+        let settlements = settlements(&rig.waiting[0]).iter();
+        settlements.map(|one| one.partition.number()).collect()
+    };
+    // The settle of partition 1 fails, and the last one before it may go again is of partition 2. From then on
+    // the others have outcomes again before each reply.
+    rig.outcome("m1", ok());
+    rig.run(ms(3));
+    let call = rig.held_back(Kind::Settle);
+    rig.reply(lost(&call));
+    rig.step();
+    rig.outcome("m2", ok());
+    rig.run(ms(3));
+    rig.answer(Kind::Settle);
+    let mut calls = Vec::new();
+    for n in 1..8 {
+        rig.outcome(&format!("m{}", 3 * n), ok());
+        rig.outcome(&format!("m{}", 3 * n + 2), ok());
+        rig.run(ms(if n == 1 { 3 } else { 100 }));
+        if n > 1 {
+            calls.push(about(&rig));
+            rig.answer(Kind::Settle);
+        }
+    }
+    assert!(calls.contains(&vec![1]), "{calls:?}");
+    assert_eq!(rig.store.row("m1").state, State::Done, "{calls:?}");
 }
 
 /// One with more outcomes than fit into a settle does not keep the others waiting.

@@ -25,6 +25,7 @@ mod breaker;
 mod cautious;
 mod doubt;
 mod drain;
+mod gone;
 mod handover;
 mod lease;
 mod liveness;

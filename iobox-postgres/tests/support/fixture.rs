@@ -87,13 +87,18 @@ impl Schema {
         Arc::new(store)
     }
 
-    /// Makes a role that may log in and has what this duty needs, and returns how to log in.
+    /// Makes a role that may log in and has what this duty needs, and returns how to log in. What everybody
+    /// may do by default, nobody may do here.
     pub(crate) async fn role(&self, duty: Duty) -> PgConnectOptions {
         let suffix = if duty == Duty::Work { "work" } else { "write" };
         let role = format!("{}_{suffix}", self.0);
         let config = self.config().build().expect("the configuration is valid");
         let grants = PostgresStore::grants_sql(&config, duty, &role).expect("a script");
-        let made = format!("create role \"{role}\" login password 'p'; {grants}");
+        let made = format!(
+            "revoke execute on all functions in schema \"{}\" from public;
+             create role \"{role}\" login password 'p'; {grants}",
+            self.0
+        );
         run(&mut connection().await, made).await;
         options().username(&role).password("p")
     }
