@@ -66,6 +66,23 @@ fn what_came_in_front_does_not_use_up_the_doubt() {
     }
 }
 
+/// Caution lasts until enough came to their end, and so does the doubt of what is seen first.
+#[test]
+fn what_fails_on_and_on_in_front_does_not_use_up_the_doubt() {
+    let mut rig = Rig::new(skips(), left_behind(60, &["k"]));
+    rig.script(|message| {
+        let refused = message.id().as_str().starts_with('k');
+        Some(if refused { permanent() } else { transient() })
+    });
+    while rig.store.row("k0").state == State::Pending {
+        rig.run(ms(100));
+        assert!(rig.now < ms(60_000));
+    }
+    assert_eq!(rig.store.count(State::Retrying), 60);
+    let row = rig.store.row("k0");
+    assert_eq!((row.state, row.halts), (State::Dead, true));
+}
+
 #[test]
 fn a_message_behind_one_that_halts_is_in_doubt_when_it_comes_back() {
     let mut rig = Rig::new(skips(), left_behind(0, &["k", "k"]));

@@ -110,6 +110,10 @@ fn it_executes_only_while_the_last_renewal_covers_execution_and_settle() {
     rig.let_go(Kind::Renew);
     rig.run(ms(1_000));
     assert!(started(&rig) >= sent + ms(20_000), "it goes on");
+    assert!(
+        !rig.events.contains(&Event::InstanceGone),
+        "with what it had"
+    );
 }
 
 #[test]
@@ -152,87 +156,6 @@ fn an_instance_that_is_gone_drops_everything_and_registers_under_a_new_id() {
     rig.let_go(Kind::Acquire);
     rig.run(ms(10_000));
     assert_eq!(rig.store.count(State::Done), 40);
-}
-
-/// A registration that nobody answered may arrive much later, and make an instance that is gone look alive.
-#[test]
-fn an_instance_that_a_late_registration_brings_back_does_not_believe_in_what_it_had() {
-    for late in [false, true] {
-        let mut rig = Rig::new(settings(), of(40));
-        rig.hold.insert(Kind::Renew);
-        rig.step();
-        let registration = rig.held_back(Kind::Renew);
-        if late {
-            rig.reply(lost(&registration));
-        } else {
-            let reply = rig.effect(&registration);
-            rig.reply(reply);
-        }
-        rig.let_go(Kind::Renew);
-        rig.run(ms(1_000));
-        let id = rig.machine.instance();
-        assert_eq!(owned(&rig), [0, 1, 2, 3]);
-        // It hears of nothing for longer than its lease, which somebody else has then.
-        rig.hold.insert(Kind::Renew);
-        rig.run(ms(12_000));
-        rig.store.members.clear();
-        for owner in rig.store.owners.values_mut() {
-            *owner = (Some(other(1)), owner.1 + 1);
-        }
-        rig.store.members.insert(other(1), (ms(0), ms(60_000)));
-        if late {
-            rig.effect(&registration);
-        }
-        let ran = rig.ran.len();
-        rig.let_go(Kind::Renew);
-        rig.run(ms(1_000));
-        assert_ne!(rig.machine.instance(), id, "it starts over");
-        assert_eq!(rig.ran.len(), ran, "it has the lease of nothing");
-        assert!(owned(&rig).is_empty());
-    }
-}
-
-/// Nobody deleted the row of an instance that does not know it: under its new id it would wait for it.
-#[test]
-fn an_instance_that_starts_over_leaves_no_row_behind() {
-    for drains in [false, true] {
-        let mut rig = Rig::new(settings(), of(40));
-        rig.hold.insert(Kind::Renew);
-        rig.step();
-        let registration = rig.held_back(Kind::Renew);
-        rig.reply(lost(&registration));
-        rig.let_go(Kind::Renew);
-        rig.run(ms(1_000));
-        let id = rig.machine.instance();
-        // The store cannot be reached for longer than the lease, and its row stays all the while.
-        rig.hold.insert(Kind::Renew);
-        rig.run(ms(12_000));
-        rig.hold.insert(Kind::Release);
-        if drains {
-            let now = rig.time();
-            rig.machine.drain(now);
-        }
-        rig.let_go(Kind::Renew);
-        // Nothing is done for it any more while it leaves.
-        let calls = rig.count(Kind::Renew) + rig.count(Kind::Acquire);
-        rig.run(ms(1_000));
-        assert_eq!(rig.count(Kind::Renew) + rig.count(Kind::Acquire), calls);
-        assert!(owned(&rig).is_empty());
-        rig.let_go(Kind::Release);
-        rig.run(ms(100));
-        assert!(!rig.store.members.contains_key(&id));
-        if drains {
-            assert!(rig.store.members.is_empty());
-            let drained = |rig: &Rig| rig.machine.is_drained(rig.time());
-            assert!(!drained(&rig), "something is in flight");
-            for id in rig.in_flight() {
-                rig.outcome(&id, ok());
-            }
-            assert!(drained(&rig));
-        } else {
-            assert_eq!(owned(&rig), [0, 1, 2, 3], "it need not wait for anybody");
-        }
-    }
 }
 
 #[test]
