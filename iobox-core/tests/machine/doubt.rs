@@ -100,6 +100,43 @@ fn a_message_behind_one_that_halts_is_in_doubt_when_it_comes_back() {
     assert_eq!((row.state, row.halts), (State::Dead, true));
 }
 
+/// What is dropped in a drain was not executed by this owner, but perhaps by the one before. Only of what the
+/// store itself knows to be uncertain nothing else has to tell.
+#[test]
+fn a_drain_that_drops_a_message_in_doubt_leaves_the_doubt_to_the_next_owner() {
+    // Behind so many messages the last one is in doubt, and behind more it is not.
+    for (front, marked, abandoned) in [
+        (7, "", true),
+        (7, "uncertain", false),
+        (7, "suspect", false),
+        (30, "", false),
+    ] {
+        let mut rig = Rig::new(skips(), left_behind(front, &[]));
+        rig.script(|message| message.id().as_str().starts_with('m').then(ok));
+        rig.run(ms(3_000));
+        assert_eq!(rig.store.count(State::Done), front);
+        for id in ["k0", "k1", "k2", "k3"] {
+            rig.store.enqueue(0, id, "", rig.now);
+            let row = rig.store.row_mut(id);
+            row.uncertain = marked == "uncertain";
+            row.suspect = marked == "suspect";
+        }
+        rig.run(ms(3_000));
+        let flying = rig.in_flight();
+        assert_eq!(flying.len(), if marked == "suspect" { 1 } else { 3 });
+        assert_eq!(rig.machine.buffered().0, 4, "others wait");
+        let now = rig.time();
+        rig.machine.drain(now);
+        for id in flying {
+            rig.outcome(&id, ok());
+        }
+        rig.run(ms(100));
+        assert!(rig.store.owners.values().all(|(owner, _)| owner.is_none()));
+        let left = !rig.store.abandoned.is_empty();
+        assert_eq!(left, abandoned, "{front} in front, {marked}");
+    }
+}
+
 #[test]
 fn a_message_that_comes_due_late_is_in_doubt() {
     let mut store = left_behind(0, &["k"]);
