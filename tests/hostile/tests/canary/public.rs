@@ -74,6 +74,7 @@ const HARMLESS: &[&str] = &[
     "DeadLetterPolicy",
     "Discarded",
     "Durability",
+    "Duty",
     "Enqueued",
     "Epoch",
     "ErrorKind",
