@@ -261,10 +261,13 @@ mod tests {
     fn the_last_figures_of_an_output_count() {
         let said = "#2\tINITED cov: 12 ft: 13\n#90\tDONE   cov: 135 ft: 229\n\
                     stat::number_of_executed_units: 3085985\n\
-                    Test unit written to /tmp/a/crash-1\n";
+                    Test unit written to artifacts/crash-1\n";
         assert_eq!(number(said, "cov:"), 135);
         assert_eq!(number(said, "stat::number_of_executed_units:"), 3_085_985);
         assert_eq!(number(said, "stat::average_exec_per_sec:"), 0);
-        assert_eq!(after(said, "Test unit written to "), Some("/tmp/a/crash-1"));
+        assert_eq!(
+            after(said, "Test unit written to "),
+            Some("artifacts/crash-1")
+        );
     }
 }

@@ -12,6 +12,15 @@ use crate::{
     store::Store,
 };
 
+/// What is in flight is done all at once, before the machine is asked what to do.
+fn all_done_at_once(rig: &mut Rig) {
+    let now = rig.time();
+    for (run, _) in std::mem::take(&mut rig.flying) {
+        rig.machine.outcome(run, ok(), now);
+    }
+    rig.step();
+}
+
 /// The sizes of the settles, at most so many of at most `batch` rows, that go when `each` messages of each
 /// partition are done at once.
 fn side_by_side(settles: usize, batch: usize, partitions: u8, each: usize) -> Vec<usize> {
@@ -28,12 +37,7 @@ fn side_by_side(settles: usize, batch: usize, partitions: u8, each: usize) -> Ve
     let mut rig = Rig::new(settings, store);
     rig.step();
     rig.hold.insert(Kind::Settle);
-    let now = rig.time();
-    // All at once, before the machine is asked what to do.
-    for (run, _) in std::mem::take(&mut rig.flying) {
-        rig.machine.outcome(run, ok(), now);
-    }
-    rig.step();
+    all_done_at_once(&mut rig);
     let sizes = rig.waiting.iter().map(|call| settlements(call).len());
     sizes.collect()
 }
@@ -137,11 +141,7 @@ fn every_partition_has_its_turn_in_a_settle() {
     let mut rig = Rig::new(settings, store);
     rig.step();
     rig.hold.insert(Kind::Settle);
-    let now = rig.time();
-    for (run, _) in std::mem::take(&mut rig.flying) {
-        rig.machine.outcome(run, ok(), now);
-    }
-    rig.step();
+    all_done_at_once(&mut rig);
     let about = |call: &Command| {
         let settlements = settlements(call).iter();
         let numbers = settlements.map(|settlement| settlement.partition.number());
@@ -235,11 +235,7 @@ fn a_fetch_that_clears_has_the_place_of_one_of_several_settles() {
             _ => None,
         });
         assert_eq!(under_way.expect("a fetch is under way") == 0, clears);
-        let now = rig.time();
-        for (run, _) in std::mem::take(&mut rig.flying) {
-            rig.machine.outcome(run, ok(), now);
-        }
-        rig.step();
+        all_done_at_once(&mut rig);
         let settles = rig.count(Kind::Settle);
         assert_eq!(settles, if clears { 1 } else { 2 });
     }
