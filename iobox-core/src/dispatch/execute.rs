@@ -18,6 +18,8 @@ pub(super) struct Flight {
     pub(super) seq: Seq,
     /// The number of the batch that it was sent in.
     pub(super) batch: u64,
+    /// Whether it was started to run alone.
+    pub(super) alone: bool,
 }
 
 impl Machine {
@@ -38,7 +40,7 @@ impl Machine {
 
     /// Whether executions may start at all.
     fn may_execute(&self, now: Time) -> bool {
-        !self.breaker.is_open() && self.may_start(now)
+        !self.breaker.is_open() && self.may_start(now) && !self.runs_alone()
     }
 
     /// The next batch of messages to execute, if any may start.
@@ -141,6 +143,8 @@ impl Machine {
             epoch: work.epoch,
             seq,
             batch: self.sent.add(now),
+            // While one has its turn to run alone, nothing else is started.
+            alone: self.solo.is_some(),
         };
         if ungated {
             work.reconsider(seq, true);

@@ -173,7 +173,14 @@ impl Machine {
         })
     }
 
-    /// Whether `run` is the message that runs alone.
+    /// Whether a message that was started to run alone is in flight, although its partition may be lost:
+    /// until it ends it has no company, whatever is granted meanwhile.
+    pub(super) fn runs_alone(&self) -> bool {
+        let one = self.flights.values().next();
+        one.is_some_and(|one| one.alone)
+    }
+
+    /// Whether `run` is the message that has its turn to run alone.
     pub(super) fn is_solo(&self, run: RunId) -> bool {
         self.solo
             .as_ref()

@@ -2,33 +2,47 @@
 
 use std::time::Duration;
 
-use iobox_core::dispatch::{Settings, Time};
+use iobox_core::{
+    dispatch::{Settings, Time},
+    partition::Partition,
+};
 
 use crate::{
+    lease::other,
     rig::{Rig, ms, ok, settings},
     store::Store,
 };
 
-/// A message of each of two partitions is in flight as the instance is deleted and comes back under
-/// another id. Returns when it was granted them again.
+fn roomy() -> Settings {
+    let mut settings = settings();
+    settings.max_in_flight = 8;
+    settings.poll_min = ms(60_000);
+    settings.poll_max = ms(60_000);
+    settings
+}
+
+/// The instance was deleted and comes back under another id. Returns when it was granted so many partitions
+/// again.
+fn start_over(rig: &mut Rig, partitions: usize) -> Duration {
+    let old = rig.machine.instance();
+    while rig.machine.instance() == old || rig.machine.partitions().count() < partitions {
+        rig.run(ms(1));
+    }
+    rig.now
+}
+
+/// A message of each of two partitions is in flight as the instance starts over. Returns when it was
+/// granted them again.
 fn granted_again() -> (Rig, Duration) {
     let mut store = Store::new(2);
     for n in 0..2_u8 {
         store.enqueue(n, &format!("m{n}"), "k", ms(0));
     }
-    let mut settings: Settings = settings();
-    settings.max_in_flight = 8;
-    settings.poll_min = ms(60_000);
-    settings.poll_max = ms(60_000);
-    let mut rig = Rig::new(settings, store);
+    let mut rig = Rig::new(roomy(), store);
     rig.step();
     assert_eq!(rig.in_flight(), ["m0", "m1"]);
     rig.store.members.clear();
-    let old = rig.machine.instance();
-    while rig.machine.instance() == old || rig.machine.partitions().count() < 2 {
-        rig.run(ms(1));
-    }
-    let granted = rig.now;
+    let granted = start_over(&mut rig, 2);
     (rig, granted)
 }
 
@@ -52,6 +66,32 @@ fn a_partition_goes_on_as_its_own_executions_have_ended() {
     assert_eq!(rig.ran, ["m0", "m1", "m0"], "its success was not recorded");
     rig.outcome("m1", ok());
     assert_eq!(rig.ran.len(), 4);
+}
+
+/// Whoever may have killed a process runs alone until it ends, whatever becomes of its lease: if the
+/// process dies of it now, nothing else was in flight.
+#[test]
+fn what_runs_alone_stays_alone_until_it_ends() {
+    let mut store = Store::new(2);
+    store.enqueue(0, "suspect", "", ms(0));
+    store.row_mut("suspect").suspect = true;
+    store.enqueue(1, "m", "", ms(0));
+    let mut rig = Rig::new(roomy(), store);
+    rig.step();
+    assert_eq!(rig.in_flight(), ["suspect"]);
+    // Another instance has its partition by now.
+    rig.store.members.clear();
+    rig.store.members.insert(other(1), (ms(0), ms(60_000)));
+    rig.store
+        .owners
+        .insert(Partition::new(0), (Some(other(1)), 9));
+    let granted = start_over(&mut rig, 1);
+    // Longer than a partition waits for what was started under its last grant.
+    rig.run(granted + ms(10_000) - rig.now);
+    assert_eq!(rig.ran, ["suspect"], "its company would be under suspicion");
+    rig.outcome("suspect", ok());
+    rig.run(ms(10));
+    assert_eq!(rig.in_flight(), ["m"]);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 /// Where G11 ends.
 pub(crate) const POISON: &str = "A message that kills its process ends as a dead letter after `max_crashes`, and halts \
-    its key; a lease that is lost while it runs alone counts as such a death, since nobody can tell, \
-    and what its process begins under a new lease runs beside it (seed 1923370 of the simulator; not mended yet). What an owner that \
+    its key; a lease that is lost while it runs alone counts as such a death, since nobody can tell. \
+    Until what runs alone has ended its process starts nothing else of that queue, whatever becomes of the lease: a \
+    handler that then blocks its thread for ever holds up the process. What an owner that \
     died may have executed halts its key when it dies, under `Skip` too. Nobody recorded what that was, so it is guessed \
     from the place in the queue ([0117](decisions/0117-doubt-has-a-bound.md)): of the front of the queue also what was \
     never sent halts its key, and what was sent does not halt it when more messages came in front of it since than an \
