@@ -1,7 +1,5 @@
 //! Executing: which messages run next.
 
-use std::ops::Bound;
-
 use super::{Bug, Command, Machine, RunId, Time, held::Stage, work::Work};
 use crate::{
     message::Message,
@@ -59,14 +57,11 @@ impl Machine {
         let mut slots = self.slots().min(self.settings.batch);
         let mut batch = Vec::new();
         // The partition after the one that was served last goes first.
-        let served = self.served;
         let ready = |work: &Work| work.handover.is_none() && !work.runnable.is_empty();
         let order: Vec<Partition> = self
-            .works
-            .range((Bound::Excluded(served), Bound::Unbounded))
-            .chain(self.works.range(..=served))
-            .filter(|(partition, work)| ready(work) && !self.has_stragglers(**partition))
-            .map(|(partition, _)| *partition)
+            .circle(self.served)
+            .filter(|(partition, work)| ready(work) && !self.has_stragglers(*partition))
+            .map(|(partition, _)| partition)
             .collect();
         for partition in order {
             if slots > 0 {

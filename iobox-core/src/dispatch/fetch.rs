@@ -95,16 +95,12 @@ impl Machine {
             (limit, share.max(BYTES_MIN).min(bytes))
         };
         let probe = PROBE_LIMIT.min(if clears { self.settings.fetch } else { limit });
-        let mut due: Vec<Partition> = self
-            .works
-            .iter()
-            .filter(|(_, work)| due(work) && work.clogged == clears)
-            .map(|(partition, _)| *partition)
-            .collect();
         // Each fetch serves another partition first, and at most so many that have more than a few rows.
-        let start = due.partition_point(|partition| *partition <= self.rotor);
-        let start = start % due.len().max(1);
-        due.rotate_left(start);
+        let mut due: Vec<Partition> = self
+            .circle(self.rotor)
+            .filter(|(_, work)| due(work) && work.clogged == clears)
+            .map(|(partition, _)| partition)
+            .collect();
         let busy = |partition: &Partition| self.works.get(partition).is_some_and(|work| work.more);
         let most = limit.div_ceil(SHARE_MIN.min(self.settings.fetch.div_ceil(4)));
         let mut served: Vec<Partition> = due.iter().copied().filter(busy).collect();

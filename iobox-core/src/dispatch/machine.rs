@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -244,6 +245,13 @@ impl Machine {
         };
         let span = execution + self.settings.settle_timeout;
         self.member.covers(now, span, self.settings.ttl)
+    }
+
+    /// The work on its partitions in a circle that begins behind `last`, so that each has its turn.
+    pub(super) fn circle(&self, last: Partition) -> impl Iterator<Item = (Partition, &Work)> {
+        let behind = (Bound::Excluded(last), Bound::Unbounded);
+        let circle = self.works.range(behind).chain(self.works.range(..=last));
+        circle.map(|(partition, work)| (*partition, work))
     }
 
     pub(super) const fn number(&mut self) -> u64 {

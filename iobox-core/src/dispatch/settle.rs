@@ -103,16 +103,12 @@ impl Machine {
     /// without it: what holds it up, as a row that somebody locked does, holds up no settle of theirs.
     fn ready_to_settle(&self, now: Time) -> Vec<Partition> {
         let mut ready: Vec<(Partition, bool)> = self
-            .works
-            .iter()
+            .circle(self.settled_last)
             .filter(|(_, work)| {
                 work.settling.is_none() && work.settle_at <= now && !work.queue.is_empty()
             })
-            .map(|(partition, work)| (*partition, work.settle_failures > 0))
+            .map(|(partition, work)| (partition, work.settle_failures > 0))
             .collect();
-        let start = ready.partition_point(|(partition, _)| *partition <= self.settled_last);
-        let start = start % ready.len().max(1);
-        ready.rotate_left(start);
         let before = ready.iter().take_while(|(_, failed)| !failed).count();
         ready.truncate(before.max(1));
         ready.into_iter().map(|(partition, _)| partition).collect()

@@ -62,21 +62,16 @@ impl Machine {
     /// the others from their turn.
     fn next_solo(&self) -> Option<(Partition, Seq)> {
         let (last, seq) = self.solo_last;
-        let first = |(partition, work): (&Partition, &Work)| {
+        let first = |(partition, work): (Partition, &Work)| {
             let seq = work.handover.is_none().then(|| work.solos.first())??;
-            Some((*partition, *seq))
+            Some((partition, *seq))
         };
         let same = || {
             let work = self.works.get(&last).filter(|w| w.handover.is_none())?;
             let seq = work.solos.range((Bound::Excluded(seq), Bound::Unbounded));
             seq.map(|seq| (last, *seq)).next()
         };
-        same()
-            .or_else(|| {
-                let after = (Bound::Excluded(last), Bound::Unbounded);
-                self.works.range(after).find_map(first)
-            })
-            .or_else(|| self.works.range(..=last).find_map(first))
+        same().or_else(|| self.circle(last).find_map(first))
     }
 
     /// Takes the next step of the message that runs alone, once nothing else is in flight.
