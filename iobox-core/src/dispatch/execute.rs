@@ -127,6 +127,10 @@ impl Machine {
         let ungated = self.has(Bug::NoKeyGate);
         let work = self.works.get_mut(&partition)?;
         let held = work.rows.get_mut(&seq)?;
+        if held.stage != Stage::Ready {
+            // Taken back while it waited for its turn to run alone.
+            return None;
+        }
         let message = held.message.clone()?;
         held.stage = Stage::Running { run, since: now };
         let attempt = held.attempt;

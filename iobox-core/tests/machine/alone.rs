@@ -1,8 +1,10 @@
 //! Messages that run alone: what they wait for, and what ends their turn.
 
 use iobox_core::{
-    dispatch::{BreakerState, Time},
-    store::{Change, Verdict},
+    dispatch::{BreakerState, Command, Time},
+    message::OrderingKey,
+    partition::Partition,
+    store::{Aside, Change, Fetched, State, Verdict},
 };
 
 use crate::{
@@ -116,4 +118,47 @@ fn messages_beyond_those_that_may_wait_to_run_alone_are_put_back_for_a_while() {
     assert!(waits.iter().all(|wait| *wait >= cap / 2 && *wait <= cap));
     assert!(waits.iter().any(|wait| *wait < cap * 3 / 5));
     assert!(waits.iter().any(|wait| *wait > cap * 9 / 10));
+}
+
+/// A fetch that finds messages in front of it takes it from memory although it has its turn: it is taken
+/// back, and the next one has its turn.
+#[test]
+fn one_that_others_come_in_front_of_gives_its_turn_away() {
+    let mut store = Store::new(1);
+    let early = store.draw();
+    store.enqueue(0, "suspect", "a", ms(0));
+    store.row_mut("suspect").suspect = true;
+    let mut settings = settings();
+    settings.poll_min = ms(100);
+    settings.poll_max = ms(100);
+    let mut rig = Rig::new(settings, store);
+    rig.hold.insert(Kind::Settle);
+    rig.run(ms(1_000));
+    rig.hold.extend([Kind::Fetch, Kind::Renew]);
+    // Its mark is recorded, and the lease covers no execution any more.
+    rig.run(ms(4_000));
+    rig.answer(Kind::Settle);
+    assert!(rig.ran.is_empty());
+    rig.store.put(0, early, "early", "a", rig.now);
+    rig.store.row_mut("early").state = State::Waiting;
+    let Command::Fetch(call, _) = rig.held_back(Kind::Fetch) else {
+        unreachable!()
+    };
+    let mut fetched = Fetched::default();
+    fetched.aside.push(Aside {
+        partition: Partition::new(0),
+        key: OrderingKey::new("a").unwrap(),
+        first: early,
+        count: 1,
+    });
+    let now = rig.time();
+    rig.machine.fetched(call, Ok(fetched), now);
+    rig.let_go(Kind::Renew);
+    assert!(rig.ran.is_empty(), "it is being taken back");
+    rig.let_go(Kind::Settle);
+    rig.script(|_| Some(ok()));
+    rig.let_go(Kind::Fetch);
+    rig.run(ms(20_000));
+    assert_eq!(rig.ran, ["early", "suspect"]);
+    assert_eq!(rig.store.count(State::Done), 2);
 }
