@@ -13,7 +13,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Handles `message`.
     ///
     /// May run again for the same message after a crash, a timeout or an error. It is dropped when
-    /// it exceeds its timeout or the lease is lost; a panic counts as a failed attempt.
+    /// it exceeds its timeout; a panic counts as a failed attempt. One whose lease is lost runs on, beside
+    /// the next attempt elsewhere, and its outcome is not recorded.
     ///
     /// # Errors
     /// What to do next, see [`HandlerError`].

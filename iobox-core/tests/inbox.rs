@@ -1,6 +1,13 @@
-//! What the builder of an inbox refuses.
+//! What the builder of an inbox refuses, and what handlers of it may do.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use iobox_core::{
     ErrorKind, Inbox, Router,
@@ -93,4 +100,45 @@ async fn deliveries_are_checked() {
     let source = SourceName::new("shop").expect("a source");
     let error = inbox.receive(&source, &many).await.expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+/// An error that cannot say what it is.
+#[derive(Debug)]
+struct Mute;
+
+impl fmt::Display for Mute {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Err(fmt::Error)
+    }
+}
+
+impl std::error::Error for Mute {}
+
+/// It is a failed attempt as any other, and its slot is free again.
+#[tokio::test]
+async fn an_error_that_cannot_be_read_is_a_failed_attempt() {
+    let store = store();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (mut router, count) = (Router::new(), Arc::clone(&calls));
+    let handler = handler::from_fn(move |_: Message| {
+        let first = count.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                return Err(HandlerError::Retry(Box::new(Mute)));
+            }
+            Ok(())
+        }
+    });
+    let policy = HandlerPolicy::new().concurrency(1);
+    router.on("t", "a", handler).policy(policy);
+    let inbox = Inbox::builder(store, router).build().expect("an inbox");
+    inbox.subscribe().await.expect("subscribe");
+    let source = SourceName::new("shop").expect("a source");
+    let all = [1, 2].map(|id| Delivery::foreign(&Draft::new("t", "x").id(id)).expect("a delivery"));
+    inbox.receive(&source, &all).await.expect("receive");
+    let running = inbox.spawn();
+    let patience = Duration::from_secs(20);
+    running.wait_until_empty(patience).await.expect("handled");
+    running.drain().await.expect("a drain");
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
 }

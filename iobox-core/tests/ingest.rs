@@ -1,15 +1,20 @@
 //! Reading sources: what the ingester stores, acks, and leaves to the next.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use iobox_core::{
-    ErrorKind, Inbox, Router,
+    ErrorKind, Inbox, Result, Router,
     handler::{self, HandlerError},
     inbox::{InboxBuilder, SourceName},
-    memory::{MemoryBroker, MemoryStore},
+    memory::{MemoryBroker, MemorySource, MemoryStore},
     message::{Draft, Message},
     partition::Partitions,
     relay::Relay,
+    source::{Order, Reader, Source, Start},
     store::{Enqueue, Ingest},
 };
 
@@ -72,6 +77,56 @@ async fn a_source_is_read_from_where_the_last_reader_was() {
         running.wait_until_empty(PATIENCE).await.expect("handled");
         running.drain().await.expect("a drain");
     }
+}
+
+/// A source that panics the first time that it is opened.
+#[derive(Debug)]
+struct Panics {
+    source: MemorySource,
+    opened: AtomicBool,
+}
+
+#[async_trait]
+impl Source for Panics {
+    fn name(&self) -> &SourceName {
+        self.source.name()
+    }
+
+    fn order(&self) -> Order {
+        self.source.order()
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.source.probe().await
+    }
+
+    async fn open(&self, start: &Start) -> Result<Box<dyn Reader>> {
+        assert!(self.opened.swap(true, Ordering::Relaxed), "on purpose");
+        self.source.open(start).await
+    }
+}
+
+/// The right that it had ends with its lease.
+#[tokio::test]
+async fn a_source_that_panics_is_read_again() {
+    let (broker, outbox, store) = (MemoryBroker::new(), store(), store());
+    publish(&broker, &outbox, 0, 20).await;
+    let source = Panics {
+        source: broker.source(name()),
+        opened: AtomicBool::new(false),
+    };
+    let inbox = Inbox::builder(store.clone(), router())
+        .source(source)
+        .time_to_live(Duration::from_secs(1));
+    let running = inbox.build().expect("an inbox").spawn();
+    let read = async {
+        while store.position(&name()).await.expect("a position").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("read");
+    running.wait_until_empty(PATIENCE).await.expect("handled");
+    running.drain().await.expect("a drain");
 }
 
 #[test]

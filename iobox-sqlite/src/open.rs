@@ -4,7 +4,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, OnceLock,
-        atomic::Ordering,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -63,6 +63,8 @@ impl End {
 pub(crate) struct Open<'a> {
     pub(crate) tx: Transaction<'a>,
     inner: &'a Inner,
+    /// Set when the transaction may be committed.
+    ends: Arc<AtomicBool>,
     deadline: Instant,
     enqueues_before: u64,
 }
@@ -72,6 +74,7 @@ impl Open<'_> {
         if !in_transaction(&self.tx) {
             return Err(End::EndedBySql.error());
         }
+        self.ends.store(true, Ordering::Relaxed);
         self.tx.commit().map_err(sql_error)?;
         // Enqueues of others in the meantime wake too early, which costs a look at most.
         if self.inner.enqueues.load(Ordering::Relaxed) != self.enqueues_before {
@@ -89,7 +92,8 @@ impl Open<'_> {
     }
 }
 
-/// Runs `work` with an open transaction, whose statements are interrupted at the limit.
+/// Runs `work` with an open transaction, whose statements are interrupted at the limit, and which nobody
+/// commits but [`Open::commit`].
 pub(crate) fn limited<T, E: From<Error>>(
     conn: &mut Connection,
     inner: &Inner,
@@ -102,6 +106,12 @@ pub(crate) fn limited<T, E: From<Error>>(
     let passed = move || watched.get().is_some_and(|deadline| now() >= *deadline);
     conn.progress_handler(STEPS_PER_LOOK, Some(passed))
         .map_err(sql_error)?;
+    // Nothing is committed but by us. Where SQLite rolled the transaction back, and `work` passed over
+    // the error, each of its further statements would be a transaction of its own.
+    let ends = Arc::new(AtomicBool::new(false));
+    let may_end = Arc::clone(&ends);
+    conn.commit_hook(Some(move || !may_end.load(Ordering::Relaxed)))
+        .map_err(sql_error)?;
     let result = guarded(|| {
         let tx = conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -110,11 +120,15 @@ pub(crate) fn limited<T, E: From<Error>>(
         work(Open {
             tx,
             inner,
+            ends,
             deadline: at,
             enqueues_before: inner.enqueues.load(Ordering::Relaxed),
         })
     });
-    if let Err(error) = conn.progress_handler(0, None::<fn() -> bool>) {
+    let lifted = conn
+        .commit_hook(None::<fn() -> bool>)
+        .and_then(|()| conn.progress_handler(0, None::<fn() -> bool>));
+    if let Err(error) = lifted {
         // What became of the transaction is known all the same.
         tracing::error!(%error, "the limit of a transaction cannot be lifted");
     }

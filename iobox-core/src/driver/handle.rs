@@ -48,16 +48,20 @@ impl<S: Clone + Send + Sync + 'static> HandleExecutor<S> {
         let Some(success) = execution.success else {
             return transient("the partition was lost".into());
         };
+        // Its error is read in there too: what an error says is code of the handler's as well.
         let attempt = async move {
-            self.attempt
-                .attempt(&self.store, &self.queue, &execution.message, &success)
-                .await
+            let attempted =
+                self.attempt
+                    .attempt(&self.store, &self.queue, &execution.message, &success);
+            match attempted.await {
+                Ok(Attempted::Handled) => Outcome::Ok { duplicate: false },
+                Ok(Attempted::Committed) => Outcome::Settled,
+                Ok(Attempted::NotRun { reason }) => Outcome::Unavailable { reason },
+                Err(error) => outcome_of(error),
+            }
         };
         match contained(limit, attempt).await {
-            Run::Ended(Ok(Attempted::Handled)) => Outcome::Ok { duplicate: false },
-            Run::Ended(Ok(Attempted::Committed)) => Outcome::Settled,
-            Run::Ended(Ok(Attempted::NotRun { reason })) => Outcome::Unavailable { reason },
-            Run::Ended(Err(error)) => outcome_of(error),
+            Run::Ended(outcome) => outcome,
             Run::Panicked => transient("the handler panicked".into()),
             Run::TooSlow => transient(format!("the handler did not end within {limit:?}")),
         }

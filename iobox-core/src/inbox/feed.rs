@@ -2,11 +2,22 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use tokio::{task::JoinSet, time::sleep_until};
+
 use super::{HandlerName, ingest::Ingester};
 use crate::{
-    Result, dispatch::Settings, driver::within, message::IdSource, queue::Queue, running::Stopped,
-    source::Source, store::Ingest,
+    Result,
+    dispatch::Settings,
+    driver::{clock, within},
+    message::IdSource,
+    queue::Queue,
+    running::Stopped,
+    source::Source,
+    store::Ingest,
 };
+
+/// How long after a panic a source is read again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What runs until it is told to stop.
 pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -18,6 +29,7 @@ pub(super) struct Feed<S> {
 }
 
 /// What the reading of every source of an inbox has in common.
+#[derive(Clone)]
 pub(super) struct Reading<S> {
     pub(super) store: S,
     pub(super) settings: Settings,
@@ -44,7 +56,7 @@ impl<S: Ingest> Feed<S> {
     pub(super) fn new(source: impl Source) -> Self {
         Self {
             source: Arc::new(source),
-            run: |source, reading, stopped| Box::pin(Ingester::new(source, reading).run(stopped)),
+            run: |source, reading, stopped| Box::pin(keep_reading(source, reading, stopped)),
         }
     }
 }
@@ -55,6 +67,28 @@ impl<S> Feed<S> {
         reading.settings.queue = Queue::Ingest(self.source.name().clone());
         reading.settings.rights_only = true;
         (self.run)(Arc::clone(&self.source), reading, stopped)
+    }
+}
+
+/// Reads until it is told to stop. A panic, of a reader or of a store, ends one reading, not all: its right
+/// ends with its lease, and is had anew.
+async fn keep_reading<S: Ingest>(source: Arc<dyn Source>, reading: Reading<S>, stopped: Stopped) {
+    loop {
+        let mut task = JoinSet::new();
+        let ingester = Ingester::new(Arc::clone(&source), reading.clone());
+        task.spawn(ingester.run(stopped.clone()));
+        match task.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                let name = source.name();
+                tracing::error!(source = %name, "reading a source panicked; it is read again in {AGAIN:?}");
+            }
+            _ => return,
+        }
+        tokio::select! {
+            biased;
+            () = stopped.clone().wait() => return,
+            () = sleep_until(clock() + AGAIN) => {}
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! Running an inbox: one machine for each handler.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    panic::resume_unwind,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep_until};
 
@@ -60,7 +66,11 @@ impl<S: Receive> Inbox<S> {
         for feed in &self.parts.feeds {
             readers.spawn(feed.run(self.reading(), stopped.clone()));
         }
-        shutdown.await;
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = first_panic(&mut drivers) => {}
+        }
         stop.send_replace(true);
         while readers.join_next().await.is_some() {}
         while drivers.join_next().await.is_some() {}
@@ -138,6 +148,18 @@ impl<S: Receive> Inbox<S> {
         }
         Ok(queues)
     }
+}
+
+/// Waits for a driver that panicked, for ever if none does; the panic goes on here.
+async fn first_panic(drivers: &mut JoinSet<()>) {
+    while let Some(ended) = drivers.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
+        }
+    }
+    pending().await
 }
 
 /// Forgets messages for ever that may not arrive again.

@@ -74,7 +74,9 @@ pub trait Receive: Subscribe {
 
     /// Forgets messages, at most `limit`, and returns how many: those that were received longer ago
     /// than `horizon` and of which no handler has a row any more, and those that are unrouted for
-    /// longer than `unrouted`. What is forgotten is stored again when it arrives again.
+    /// longer than `unrouted`. What is forgotten is stored again when it arrives again. A store with marks
+    /// of its own forgets, besides, as many of those that are older than `horizon`, and counts them too: call
+    /// it again as long as it returns `limit` or more.
     async fn purge_received(
         &self,
         horizon: Duration,

@@ -94,10 +94,11 @@ returning seq, origin::text, id
 ";
 
 /// Gives messages to handlers: `$1` partitions, `$2` seqs of the messages, `$3` ids, `$4` topics, `$5`
-/// keys, `$6` sizes. The rows get their seqs in the order of the call.
+/// keys, `$6` sizes. The rows of a message stand where it was received, also when they are given later: its
+/// seq, and behind that the number of the handler. The sequence of the table is not used any more.
 const GIVE: &str = "
-insert into {inbox} (partition, message, id, topic, key, size, enqueued_at)
-select i.partition, i.message, i.id, i.topic, i.key, i.size, r.received_at
+insert into {inbox} (seq, partition, message, id, topic, key, size, enqueued_at)
+select (i.message << 7) + (i.partition >> 8), i.partition, i.message, i.id, i.topic, i.key, i.size, r.received_at
 from unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[])
   with ordinality as i (partition, message, id, topic, key, size, ord)
 join {received} as r on r.seq = i.message

@@ -120,12 +120,12 @@ order by i.ord
 ";
 
 /// Copies rows to our inbox: `$1` partitions, `$2` the seqs of their messages, `$3` handlers, `$4` states,
-/// `$5` attempts, `$6` whether their outcome is unknown, `$7` reasons, `$8` the time zone. The sequence is
-/// drawn in the order of the call.
+/// `$5` attempts, `$6` whether their outcome is unknown, `$7` reasons, `$8` the time zone. The rows
+/// of a message stand where it was received.
 const TAKE_INBOX: &str = "
-insert into {inbox} (partition, message, id, topic, key, size, enqueued_at, state, attempt, uncertain,
+insert into {inbox} (seq, partition, message, id, topic, key, size, enqueued_at, state, attempt, uncertain,
   reason, due_at, settled_at)
-select i.partition, r.seq, r.id, r.topic, r.key, r.size, r.received_at, i.state, i.attempt, i.uncertain,
+select (r.seq << 7) + (i.partition >> 8), i.partition, r.seq, r.id, r.topic, r.key, r.size, r.received_at, i.state, i.attempt, i.uncertain,
   i.reason,
   case when i.state = 1 then coalesce(t.next_attempt, t.updated_at) at time zone $8 end,
   case when i.state in (3, 4)

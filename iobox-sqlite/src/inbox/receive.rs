@@ -207,8 +207,9 @@ impl Receive for SqliteStore {
                     Ok(statement.execute(params![delay_ms(span), limit])?)
                 };
                 let sql = &inner.inbox;
-                forget(&sql.forget_admitted, horizon)?;
-                Ok(forget(&sql.forget, horizon)? + forget(&sql.forget_unrouted, unrouted)?)
+                let marks = forget(&sql.forget_admitted, horizon)?;
+                let messages = forget(&sql.forget, horizon)?;
+                Ok(marks + messages + forget(&sql.forget_unrouted, unrouted)?)
             })
         });
         let forgotten: usize = forgotten.await?;

@@ -63,9 +63,11 @@ impl InboxSql {
                  occurred_at, unrouted, headers, payload) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
             ),
+            // The rows of a message stand where it was received, also when they are given later: its seq,
+            // and behind that the number of the handler.
             give: q(
-                "INSERT INTO {p}inbox (partition, message, id, topic, key, size, enqueued_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO {p}inbox (seq, partition, message, id, topic, key, size, enqueued_at) \
+                 VALUES ((?2 << 20) + (?1 >> 8), ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             ),
             // Index received_unrouted.
             unrouted: q(

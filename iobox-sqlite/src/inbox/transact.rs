@@ -13,7 +13,9 @@ use rusqlite::{Connection, params};
 
 use crate::{
     SqliteStore, SqliteTx,
+    connection::in_transaction,
     error::Failure,
+    open::End,
     store::{Inner, holds},
 };
 
@@ -51,6 +53,10 @@ impl Inner {
         (source, handler): (&SourceName, &HandlerName),
         (origin, id): (Origin, &MessageId),
     ) -> Result<Admitted, Failure> {
+        if !in_transaction(conn) {
+            // The mark would be committed by itself.
+            return Err(End::EndedBySql.error().into());
+        }
         let new = conn.prepare_cached(&self.inbox.admit)?.execute(params![
             source.as_str(),
             handler.as_str(),

@@ -12,7 +12,7 @@ use iobox_core::{
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Inner, SqliteStore};
-use crate::{SqliteTx, connection::in_transaction, error::Failure, migrate};
+use crate::{SqliteTx, connection::in_transaction, error::Failure, migrate, open::End};
 
 impl SqliteStore {
     /// Writes `drafts` in order into a transaction of the caller: they become messages if and only
@@ -96,11 +96,15 @@ impl Inner {
     }
 }
 
-/// Runs `work` inside of a savepoint: an error takes back what it wrote.
+/// Runs `work` inside of a savepoint: an error takes back what it wrote. A transaction that SQLite rolled
+/// back, because of an error that its caller passed over, is refused: the savepoint would be one of its own.
 pub(crate) fn savepoint<T>(
     conn: &Connection,
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    if !in_transaction(conn) {
+        return Err(End::EndedBySql.error().into());
+    }
     conn.prepare_cached("SAVEPOINT iobox")?.execute([])?;
     let result = work();
     if result.is_err() && in_transaction(conn) {

@@ -139,13 +139,42 @@ async fn a_closure_that_ends_the_transaction_itself_is_found_out() {
     let (_file, store) = migrated().await;
     for sql in ["ROLLBACK", "COMMIT"] {
         let mut tx = store.begin().await.expect("begin");
-        run(&mut tx, sql).await.expect("allowed by SQLite");
+        store.enqueue(&mut tx, &[draft()]).await.expect("enqueue");
+        // A commit behind our back is refused, and ends in a rollback too.
+        assert_eq!(run(&mut tx, sql).await.is_ok(), sql == "ROLLBACK");
         assert!(run(&mut tx, "SELECT 1").await.is_err(), "{sql}");
         assert!(tx.commit().await.is_err(), "{sql}");
         let written = store.write(move |tx| -> Result<(), Failure> { Ok(tx.execute_batch(sql)?) });
         assert!(written.await.is_err(), "{sql}");
     }
+    assert!(states(&store).await.is_empty());
     enqueue(&store, vec![draft()]).await;
+}
+
+/// Where SQLite has rolled the transaction back, and a closure passed over the error, nothing that
+/// follows is a transaction of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_behind_an_error_that_ended_the_transaction() {
+    let (file, store) = migrated().await;
+    file.edit("CREATE TABLE log (x); CREATE TABLE orders (id INTEGER PRIMARY KEY); INSERT INTO orders VALUES (1)");
+    for enqueues in [false, true] {
+        let outbox = Arc::clone(&store);
+        let written = store.write(move |tx| -> Result<(), Failure> {
+            let known = tx.execute("INSERT OR ROLLBACK INTO orders VALUES (1)", []);
+            assert!(known.is_err());
+            if enqueues {
+                let refused = outbox.enqueue_sync(tx, &[draft()]);
+                assert_eq!(refused.expect_err("over").kind(), ErrorKind::Unavailable);
+            }
+            tx.execute("INSERT INTO log VALUES (1)", [])?;
+            Ok(())
+        });
+        assert!(written.await.is_err());
+        assert!(states(&store).await.is_empty());
+        assert_eq!(file.number("SELECT count(*) FROM log"), 0);
+    }
+    enqueue(&store, vec![draft()]).await;
+    assert_eq!(states(&store).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

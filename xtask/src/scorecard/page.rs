@@ -16,7 +16,7 @@ const HEAD: &str = "\
 # Guarantees
 
 What iobox promises, what each promise needs, the tests that would fail if it were broken, and what the last
-runs measured. `cargo xtask scorecard` writes this page: sentences come from `xtask/src/scorecard/table.rs`,
+runs measured. `cargo xtask scorecard` writes this page: sentences come from `xtask/src/scorecard`,
 figures from the runs, by way of [docs/figures](figures). `cargo xtask tidy` fails when the page is not what
 they make, or when a test that it names is gone. In more words: [delivery](delivery.md).
 

@@ -147,7 +147,7 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
             ),
         ],
         kills: &[],
-        limit: "A send that is already under way when the lease is lost cannot be called back; it is a copy.",
+        limit: super::limit::FENCE,
     },
     Guarantee {
         id: "G6",
@@ -275,7 +275,7 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
             ),
         ],
         kills: &[],
-        limit: "The tests show that others go on; the share of throughput that is left to them is not measured here.",
+        limit: super::limit::COMPANY,
     },
     Guarantee {
         id: "G11",

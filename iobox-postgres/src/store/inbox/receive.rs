@@ -277,10 +277,10 @@ impl Receive for PostgresStore {
     ) -> Result<u64> {
         let sql = &self.sql.inbox;
         let mut forgotten = 0;
-        for (statement, span, counts) in [
-            (&sql.forget_admitted, horizon, false),
-            (&sql.forget, horizon, true),
-            (&sql.forget_unrouted, unrouted, true),
+        for (statement, span) in [
+            (&sql.forget_admitted, horizon),
+            (&sql.forget, horizon),
+            (&sql.forget_unrouted, unrouted),
         ] {
             let done = statement
                 .query()
@@ -289,7 +289,7 @@ impl Receive for PostgresStore {
                 .execute(&self.admin_pool)
                 .await
                 .map_err(|source| from_sqlx("forgetting messages", source))?;
-            forgotten += if counts { done.rows_affected() } else { 0 };
+            forgotten += done.rows_affected();
         }
         Ok(forgotten)
     }

@@ -271,7 +271,7 @@ where
     assert_eq!(store.unrouted().await.expect("a count"), 1);
 }
 
-fn id_of(row: &Pending) -> String {
+pub(super) fn id_of(row: &Pending) -> String {
     match &row.body {
         Body::Message(message) => message.id().to_string(),
         Body::Corrupt(reason) => panic!("{reason}"),

@@ -8,6 +8,7 @@ use iobox_core::{
     store::{Receive, Subscribe},
 };
 
+use super::receive::id_of;
 use super::support::{Worker, delivery, name, receive, source, stats, subscribe, subscription};
 use crate::suite::{Harness, support::partitions};
 
@@ -46,6 +47,14 @@ where
         assert_eq!(rows.len(), 4);
         assert!(rows.is_sorted_by_key(|row| row.seq));
     }
+    // Also to one that has messages of the same key already.
+    subscribe(store, &[("u", "c")]).await;
+    receive(store, &[delivery("kept", "6", "k")]).await;
+    receive(store, &[delivery("u", "7", "k")]).await;
+    subscribe(store, &[("kept", "c")]).await;
+    let rows = Worker::new(store, "c").await.fetch().await;
+    let ids: Vec<_> = rows.iter().map(id_of).collect();
+    assert_eq!(ids, ["6", "7"], "in the order in which they were received");
 }
 
 /// A message that arrives again adds no rows for handlers that were subscribed since.
