@@ -100,6 +100,8 @@ impl SourceConfigBuilder {
 
     /// Sets what stands before each topic in its subject, as the publisher is set. Default: `iobox`;
     /// empty when subjects are topics, as those of other programs are.
+    ///
+    /// Another prefix is another set of subjects, see [`topics`](Self::topics).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -107,6 +109,13 @@ impl SourceConfigBuilder {
 
     /// Sets which topics are read, as patterns with the wildcards of NATS. Default: all behind the
     /// prefix. At most 100, of which no two may overlap; more than one need a server of 2.10 or later.
+    ///
+    /// A source that read other subjects before reads the stream from its beginning, so that it finds what
+    /// the stream still holds of those that are new. What is stored already comes once more and is known by
+    /// its id, for as long as the inbox's redelivery horizon: where a stream keeps entries for longer, raise
+    /// that before the change, or read the new topics with a source of another name. A stream with
+    /// interest holds nothing of a topic that nobody read. [Without an order](Self::unordered) the
+    /// consumer that is shared keeps its place instead: of new topics come the entries that are behind it.
     pub fn topics<T: Into<String>>(mut self, patterns: impl IntoIterator<Item = T>) -> Self {
         self.topics = patterns.into_iter().map(Into::into).collect();
         self

@@ -27,18 +27,22 @@ impl Course {
     /// Without a position nothing in front of the first entry counts as removed: it was before the
     /// reader's time.
     pub(super) const fn new(mark: Mark, first: u64, resumes: bool, total: bool) -> Self {
-        let gone = first.saturating_sub(1).saturating_sub(mark.sequence);
+        let before = first.saturating_sub(1);
         let counts = total && resumes;
         Self {
             stored: mark,
             last: Mark {
-                sequence: mark.sequence + if total { gone } else { 0 },
+                sequence: if total && before > mark.sequence {
+                    before
+                } else {
+                    mark.sequence
+                },
                 ..mark
             },
             delivered: 0,
             total,
             counts,
-            removed: if counts { gone } else { 0 },
+            removed: if counts { mark.missing(first) } else { 0 },
         }
     }
 
@@ -68,7 +72,7 @@ impl Course {
             ));
         }
         if std::mem::replace(&mut self.counts, self.total) && !again {
-            self.removed += sequence - self.last.sequence - 1;
+            self.removed += self.last.missing(sequence);
         }
         self.last.sequence = sequence;
         self.last.taken = taken;
@@ -100,6 +104,8 @@ mod tests {
             created: 1,
             sequence,
             taken: sequence,
+            filter: Some(0xAB),
+            uncounted: 0,
         };
         Course::new(mark, first, resumes, total)
     }
@@ -135,13 +141,31 @@ mod tests {
     #[test]
     fn removed_entries_are_counted_once() {
         let mut course = course(5, 9, true, true);
-        assert_eq!(course.position().expect("a position").as_str(), "1/8/5");
+        let position = course.position().expect("a position");
+        assert_eq!(position.as_str(), "1/8/5/00000000000000ab");
         assert_eq!(course.take_removed(), 3);
         course.bring(9, 9).expect("the next");
         assert_eq!(course.take_removed(), 0);
         course.bring(12, 12).expect("the next");
         assert_eq!(course.take_removed(), 2);
         course.bring(12, 12).expect_err("the same");
+    }
+
+    #[test]
+    fn what_another_filter_may_have_read_does_not_count() {
+        let mut mark = Mark::front(1, 0xAB);
+        mark.uncounted = 10;
+        let mut course = Course::new(mark, 3, true, true);
+        assert!(!course.has_removed());
+        course.bring(5, 5).expect("the next");
+        assert!(!course.has_removed());
+        let position = course.position().expect("a position");
+        assert_eq!(position.as_str(), "1/5/5/00000000000000ab/10");
+        course.bring(12, 12).expect("the next");
+        assert_eq!(course.take_removed(), 1);
+        course.bring(14, 14).expect("the next");
+        assert_eq!(course.take_removed(), 1);
+        assert_eq!(Course::new(mark, 13, true, true).take_removed(), 2);
     }
 
     #[test]

@@ -151,11 +151,13 @@ impl Opening<'_> {
         self.unless_denied(found.await, None)
     }
 
-    /// What is stored of this very stream, and whether anything is.
+    /// What is stored of this very stream as it is read now, and whether anything is.
     async fn mark(&self) -> Result<(Mark, bool)> {
         let created = self.info.created.unix_timestamp_nanos();
+        let filter = self.filter().hash();
+        let front = Mark::front(created, filter);
         let Some(position) = &self.start.position else {
-            return Ok((Mark::front(created), false));
+            return Ok((front, false));
         };
         let mark = Mark::read(position)?;
         let what = if mark.created != created {
@@ -165,12 +167,28 @@ impl Opening<'_> {
         } else {
             let again = self.gave_again(&mark).await;
             if !self.unless_denied(again, false) {
-                return Ok((mark, true));
+                if mark.filter.is_some_and(|other| other != filter) {
+                    let uncounted = self.uncounted(&mark);
+                    return Ok((Mark { uncounted, ..front }, true));
+                }
+                let filter = Some(filter);
+                return Ok((Mark { filter, ..mark }, true));
             }
             "lost its end, and gave its numbers again"
         };
         rewound(&self.config.source, &self.config.stream, what);
-        Ok((Mark::front(created), false))
+        Ok((front, false))
+    }
+
+    /// Up to which number nothing counts as missing for a filter that is not the one of `mark`.
+    fn uncounted(&self, mark: &Mark) -> u64 {
+        let (source, stream) = (&self.config.source, &self.config.stream);
+        tracing::warn!(%source, stream, "the topics are not those of the position: the stream is read from its beginning, and what is stored already is known by its ids");
+        match self.info.config.retention {
+            RetentionPolicy::Limits => mark.sequence.max(mark.uncounted),
+            // What is gone was acked, by this source or by another consumer, or nobody wanted it.
+            _ => self.info.state.last_sequence,
+        }
     }
 
     /// Whether numbers that were read are those of other entries by now, as far as entries are left to
@@ -199,7 +217,7 @@ impl Opening<'_> {
     fn course(&self, mark: Mark, resumes: bool) -> Course {
         let (info, first) = (&self.info, self.info.state.first_sequence);
         let total = self.filter().is_total(&info.config);
-        let gone = first.saturating_sub(1).saturating_sub(mark.sequence);
+        let gone = mark.missing(first);
         if resumes && !total && gone > 0 && info.config.retention == RetentionPolicy::Limits {
             let (source, stream) = (&self.config.source, &self.config.stream);
             tracing::warn!(%source, stream, gone, "the stream removed entries behind the position; whether they were of the topics that are read cannot be told");

@@ -1,10 +1,14 @@
 //! Changes of the stream under its reader: trimmed, cleaned, deleted and made anew.
 
+use std::ops::Range;
+
 use async_nats::jetstream::stream::RetentionPolicy;
 use iobox_core::{
     inbox::SourceName,
+    message::Message,
     source::{Position, Source as _},
 };
+use iobox_testkit::broker::support::{ORIGIN, message};
 
 use crate::{
     desk::{Desk, RETENTIONS, ROOM, Read, dry, numbered, open, source},
@@ -92,18 +96,7 @@ async fn with_some_topics_nothing_is_counted() {
     let server = server::shared().await;
     let desk = Desk::of(server.url(), RetentionPolicy::Limits).await;
     let source = source(desk.config().topics(["stock.>"]));
-    let mut batch: Vec<_> = (0..20).map(numbered).collect();
-    for number in [3, 9, 15] {
-        batch[number] = iobox_testkit::broker::support::message(
-            iobox_testkit::broker::support::ORIGIN,
-            &number.to_string(),
-            "stock.moved",
-            None,
-            &[],
-            "",
-        );
-    }
-    desk.publish_all(&batch).await;
+    desk.publish_all(&mixed(0..20, &[3, 9, 15])).await;
     let mut reader = open(&source, None, 1, 1).await;
     let mut read = Read::default();
     read.until(reader.as_mut(), 3).await;
@@ -111,6 +104,113 @@ async fn with_some_topics_nothing_is_counted() {
     assert_eq!(read.lost, 0);
     dry(reader.as_mut()).await;
     reader.close().await;
+}
+
+/// Messages of which those of some numbers have another topic.
+fn mixed(numbers: Range<u32>, stock: &[u32]) -> Vec<Message> {
+    let moved = |number: u32| message(ORIGIN, &number.to_string(), "stock.moved", None, &[], "");
+    numbers
+        .map(|number| match stock.contains(&number) {
+            true => moved(number),
+            false => numbered(number),
+        })
+        .collect()
+}
+
+/// The ids of some numbers.
+fn ids(numbers: Range<u32>, which: impl Fn(&u32) -> bool) -> Vec<String> {
+    let chosen = numbers.filter(which);
+    chosen.map(|number| number.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_topics_left_is_brought_when_they_are_read() {
+    let server = server::shared().await;
+    let stock = [3, 6, 13, 16];
+    for retention in RETENTIONS {
+        println!("{retention:?}");
+        let desk = Desk::of(server.url(), retention).await;
+        if retention == RetentionPolicy::Interest {
+            // Without somebody else who wants them, it would keep none of the others.
+            desk.keep().await;
+        }
+        // A work queue keeps what was not acked; the others keep all.
+        let keeps = retention != RetentionPolicy::WorkQueue;
+        let is_order = |number: &u32| !stock.contains(number);
+        let is_left = |number: &u32| keeps || stock.contains(number);
+        let narrow = source(desk.config().topics(["orders.>"]));
+        let wide = desk.source();
+        let mut reader = open(&narrow, None, 1, 1).await;
+        let mut position = None;
+        for (source, epoch, published, expected) in [
+            (&wide, 2, 0..10, ids(0..10, is_order)),
+            // Back, as while a deployment is under way, and forth again.
+            (&narrow, 3, 0..0, ids(0..10, is_left)),
+            (
+                &wide,
+                4,
+                10..20,
+                ids(if keeps { 0..20 } else { 10..20 }, is_order),
+            ),
+            (
+                &wide,
+                5,
+                0..0,
+                ids(if keeps { 0..20 } else { 10..20 }, is_left),
+            ),
+            // The same topics go on where they were.
+            (&wide, 6, 20..22, ids(20..22, |_| true)),
+        ] {
+            desk.publish_all(&mixed(published, &stock)).await;
+            let mut read = Read::default();
+            read.until(reader.as_mut(), expected.len()).await;
+            dry(reader.as_mut()).await;
+            assert_eq!((&read.ids, read.lost), (&expected, 0), "before {epoch}");
+            reader.close().await;
+            position = read.position.or(position);
+            reader = open(source, position.clone(), epoch, 1).await;
+        }
+        dry(reader.as_mut()).await;
+        reader.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_an_older_version_counts_for_the_topics_that_are_read() {
+    let server = server::shared().await;
+    for retention in RETENTIONS {
+        println!("{retention:?}");
+        let desk = Desk::of(server.url(), retention).await;
+        let source = desk.source();
+        let mut reader = open(&source, None, 1, 1).await;
+        desk.publish(0..5).await;
+        let mut read = Read::default();
+        // Read, and never acked: the stream keeps them.
+        while read.ids.len() < 5 {
+            read.take(&reader.next(ROOM).await.expect("a batch"));
+        }
+        drop(reader);
+        // It has three parts.
+        let older = moved(read.position.as_ref(), 5, 0);
+        let mut reader = open(&source, Some(older), 2, 1).await;
+        dry(reader.as_mut()).await;
+        desk.publish(5..7).await;
+        read.until(reader.as_mut(), 7).await;
+        read.is(0..7);
+        reader.close().await;
+        let other = crate::desk::source(desk.config().topics(["*.*"]));
+        let mut reader = open(&other, read.position.clone(), 3, 1).await;
+        desk.publish(7..8).await;
+        let mut again = Read::default();
+        let left = if retention == RetentionPolicy::Limits {
+            8
+        } else {
+            1
+        };
+        again.until(reader.as_mut(), left).await;
+        dry(reader.as_mut()).await;
+        reader.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

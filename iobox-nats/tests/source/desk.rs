@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
-use async_nats::jetstream::stream::{Config as StreamConfig, RetentionPolicy};
+use async_nats::jetstream::{
+    consumer::pull,
+    stream::{Config as StreamConfig, RetentionPolicy},
+};
 use iobox_core::{
     Result,
     message::{Limits, Message},
@@ -126,6 +129,17 @@ impl Desk {
         if !keeps {
             self.holds(0).await;
         }
+    }
+
+    /// Makes a consumer of somebody else, which wants every entry and acks none.
+    pub(crate) async fn keep(&self) {
+        let config = pull::Config {
+            durable_name: Some(String::from("other")),
+            ..pull::Config::default()
+        };
+        let stream = self.place.context.get_stream(&self.place.name).await;
+        let made = stream.expect("a stream").create_consumer(config).await;
+        made.expect("a consumer");
     }
 
     /// Waits until the stream holds this many entries.
