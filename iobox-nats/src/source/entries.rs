@@ -115,10 +115,11 @@ pub(super) fn taken(raw: &RawMessage) -> u64 {
 }
 
 /// Refuses what async-nats takes for a broken protocol, after which it ends the connection.
+///
+/// By the rules of the function `try_read_op` of version 0.51, blank for blank: an entry that this takes
+/// for fine and the driver does not ends every reader for ever.
 pub(super) fn judge(raw: &RawMessage) -> Result<(), &'static str> {
-    if raw.subject.contains(char::REPLACEMENT_CHARACTER) {
-        return Err("its subject is not UTF-8");
-    }
+    judge_subject(&raw.subject, raw.headers.is_some())?;
     let Some(headers) = &raw.headers else {
         return Ok(());
     };
@@ -126,13 +127,28 @@ pub(super) fn judge(raw: &RawMessage) -> Result<(), &'static str> {
     judge_headers(&headers)
 }
 
+fn judge_subject(subject: &str, has_headers: bool) -> Result<(), &'static str> {
+    if subject.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("its subject is not UTF-8");
+    }
+    // Without headers the driver parts the line at blanks only, which no subject has.
+    if has_headers && subject.split_whitespace().count() != 1 {
+        return Err("its subject has white space");
+    }
+    Ok(())
+}
+
 fn judge_headers(headers: &[u8]) -> Result<(), &'static str> {
     let text = str::from_utf8(headers).map_err(|_| "its headers are not UTF-8")?;
     let mut lines = text.lines().peekable();
     let version = lines.next().and_then(|line| line.strip_prefix(VERSION));
     let version = version.ok_or("its headers do not begin with their version")?;
-    let status = version.split_whitespace().next();
-    if status.is_some_and(|status| status.parse::<StatusCode>().is_err()) {
+    let version = version.trim();
+    let status = version
+        .split_once(' ')
+        .map_or(version, |(status, _)| status);
+    let status = status.trim();
+    if !status.is_empty() && status.parse::<StatusCode>().is_err() {
         return Err("its headers begin with a status that is none");
     }
     while let Some(line) = lines.next() {
@@ -143,11 +159,12 @@ fn judge_headers(headers: &[u8]) -> Result<(), &'static str> {
         if name.parse::<HeaderName>().is_err() {
             return Err("a header has a name that is none");
         }
-        let mut rest = vec![value];
+        // Trimmed before the lines that go on with it, whose white space counts.
+        let mut value = value.trim_start().to_owned();
         while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
-            rest.push(more);
+            value.push_str(more);
         }
-        if rest.concat().trim().contains('\r') {
+        if value.trim_end().contains('\r') {
             return Err("a header has a carriage return in its value");
         }
     }
@@ -204,6 +221,9 @@ mod tests {
             b"NATS/1.0\r\na: b\r\n  c\r\n\r\n",
             b"NATS/1.0 503\r\n\r\n",
             b"NATS/1.0\r\na: \xC3\xBC\r\n\r\n",
+            b"NATS/1.0  \t404 No Messages\r\n\r\n",
+            b"NATS/1.0 404 \tx\r\n\r\n",
+            b"NATS/1.0\r\na: \r b\r\n c \r \r\n\r\n",
         ] {
             assert_eq!(judge_headers(fine), Ok(()), "{fine:?}");
         }
@@ -215,8 +235,26 @@ mod tests {
             b"NATS/1.0\r\nno colon\r\n\r\n",
             b"NATS/1.0\r\na b: c\r\n\r\n",
             b"NATS/1.0\r\na: b\rc\r\n\r\n",
+            b"NATS/1.0 404\tx\r\n\r\n",
+            b"NATS/1.0\r\na:\r\n \rb\r\n\r\n",
         ] {
             assert!(judge_headers(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn subjects_that_end_a_connection_are_told() {
+        for blank in ['\u{A0}', '\u{3000}', '\u{B}'] {
+            let inside = format!("shop.a{blank}b");
+            assert!(judge_subject(&inside, true).is_err(), "{inside:?}");
+            assert_eq!(judge_subject(&inside, false), Ok(()), "{inside:?}");
+            assert!(judge_subject(&blank.to_string(), true).is_err());
+            // The driver takes it for another subject, and lives.
+            assert_eq!(judge_subject(&format!("shop.a{blank}"), true), Ok(()));
+        }
+        for headers in [true, false] {
+            assert_eq!(judge_subject("shop.\u{FC}", headers), Ok(()));
+            assert!(judge_subject("shop.\u{FFFD}", headers).is_err());
         }
     }
 }

@@ -7,25 +7,34 @@ use crate::{
     support::{PATIENCE, server},
 };
 
-/// Headers that no client of ours would write, and that a server stores all the same.
-const BAD: [&[u8]; 3] = [
+/// Headers that any client may write.
+const GOOD: &[u8] = b"NATS/1.0\r\na: b\r\n\r\n";
+
+/// Topics and headers that no client of ours would write, and that a server stores all the same.
+const BAD: [(&str, &[u8]); 8] = [
     // In Latin-1.
-    b"NATS/1.0\r\nname: M\xFCller\r\n\r\n",
-    b"NATS/1.0\r\nno colon\r\n\r\n",
+    ("orders", b"NATS/1.0\r\nname: M\xFCller\r\n\r\n"),
+    ("orders", b"NATS/1.0\r\nno colon\r\n\r\n"),
     // The task of the connection panics at it.
-    b"NATS/1.0\r\na: b\rc\r\n\r\n",
+    ("orders", b"NATS/1.0\r\na: b\rc\r\n\r\n"),
+    ("orders", b"NATS/1.0\r\na:\r\n \rb\r\n\r\n"),
+    ("orders", b"NATS/1.0 404\tx\r\n\r\n"),
+    // The driver takes these for more than one word.
+    ("or\u{A0}ders", GOOD),
+    ("or\u{3000}ders", GOOD),
+    ("or\u{B}ders", GOOD),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_cannot_be_read_stop_nothing() {
     let server = server::shared().await;
     for retention in RETENTIONS {
-        for bad in BAD {
-            println!("{retention:?} {bad:?}");
+        for (topic, bad) in BAD {
+            println!("{retention:?} {topic:?} {bad:?}");
             let desk = Desk::of(server.url(), retention).await;
             let source = desk.source();
             let mut reader = open(&source, None, 1, 1).await;
-            let subject = format!("{}.orders", desk.place.name);
+            let subject = format!("{}.{topic}", desk.place.name);
             desk.publish(0..20).await;
             publish_raw(server::address(&server), &subject, Some(bad), b"x").await;
             desk.publish(20..30).await;
