@@ -158,6 +158,9 @@ impl ConfigBuilder {
 
     /// Sets how long connecting and asking for the stream may take together. Default: 3 s; 10 ms to
     /// 10 min.
+    ///
+    /// Keep it below the relay's publish timeout, 4 s by default: a message that still waits for a
+    /// connection when that ends has an unknown outcome, although nothing was sent.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.access.connect_timeout = timeout;
         self

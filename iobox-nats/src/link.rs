@@ -61,6 +61,8 @@ struct Shared {
 /// What is known of the tries so far.
 #[derive(Debug, Default)]
 struct Turn {
+    /// When the last try began, or ended if it failed: who waited for one that took long gets what it
+    /// found, and does not wait for a second one.
     last: Option<Instant>,
     refusal: Option<Refusal>,
     /// When the stream was made that was seen last.
@@ -190,6 +192,9 @@ impl Shared {
             }
         }
         turn.refusal = looked.as_ref().err().cloned();
+        if looked.is_err() {
+            turn.last = Some(Instant::now());
+        }
         looked
     }
 

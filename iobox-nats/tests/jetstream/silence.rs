@@ -74,6 +74,31 @@ async fn a_server_that_hangs_up_is_tried_once_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waited_for_a_try_that_failed_is_told_at_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("nats://{}", listener.local_addr().expect("an address"));
+    let accepting = tokio::spawn(async move {
+        let mut silent = Vec::new();
+        while let Ok((line, _)) = listener.accept().await {
+            silent.push(line);
+        }
+    });
+    let config = Config::builder(url, "ORDERS").connect_timeout(Duration::from_millis(1_500));
+    let publisher = JetStreamPublisher::new(config.build().expect("a configuration"));
+    let one = async |number| {
+        // As a relay does, whose patience is longer than a try.
+        let message = labelled(number);
+        tokio::time::timeout(Duration::from_secs(2), publish_one(&publisher, &message)).await
+    };
+    let (first, second, third) = tokio::join!(one(1), one(2), one(3));
+    for outcome in [first, second, third] {
+        let outcome = outcome.expect("an answer before the patience ends");
+        assert!(is_unavailable(&outcome), "{outcome:?}");
+    }
+    accepting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_are_tried_once_a_second() {
     let server = server::private(Nats::builder().user("iobox", "right")).await;
     let config = Config::builder(server.url(), "ORDERS")
