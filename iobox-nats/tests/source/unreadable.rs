@@ -1,9 +1,10 @@
 //! Entries that async-nats ends the connection for: left out, while their neighbours go through.
 
+use async_nats::jetstream::stream::RetentionPolicy;
 use iobox_core::source::Source as _;
 
 use crate::{
-    desk::{Desk, RETENTIONS, ROOM, Read, open, publish_raw, start},
+    desk::{Desk, RETENTIONS, ROOM, Read, open, publish_raw, source, start},
     support::{PATIENCE, server},
 };
 
@@ -58,10 +59,42 @@ async fn headers_that_cannot_be_read_stop_nothing() {
             assert!(opening > 1, "it was read after all");
             assert_eq!(read.refused, ["21"]);
             assert_eq!(read.lost, 0);
-            if retention != async_nats::jetstream::stream::RetentionPolicy::Limits {
+            if retention != RetentionPolicy::Limits {
                 desk.holds(0).await;
             }
             reader.close().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_a_topic_that_is_new_is_told_before_it_is_removed() {
+    let server = server::shared().await;
+    let desk = Desk::of(server.url(), RetentionPolicy::WorkQueue).await;
+    let narrow = source(desk.config().topics(["orders.>"]));
+    let mut reader = open(&narrow, None, 1, 1).await;
+    desk.publish(0..2).await;
+    let subject = format!("{}.stock.moved", desk.place.name);
+    publish_raw(server::address(&server), &subject, Some(BAD[0].1), b"x").await;
+    desk.publish(2..4).await;
+    let mut read = Read::default();
+    read.until(reader.as_mut(), 4).await;
+    reader.close().await;
+    desk.holds(1).await;
+    let wide = desk.source();
+    let mut reader = open(&wide, read.position.clone(), 2, 2).await;
+    read.once(reader.as_mut(), ROOM).await.expect("a batch");
+    assert_eq!(
+        (&read.refused[..], read.lost),
+        (&[String::from("3")][..], 0)
+    );
+    desk.holds(0).await;
+    reader.close().await;
+    // Behind it, with numbers in front that another filter read.
+    let mut reader = open(&wide, read.position.clone(), 2, 3).await;
+    desk.publish(4..6).await;
+    read.until(reader.as_mut(), 6).await;
+    read.is(0..6);
+    assert_eq!(read.lost, 0);
+    reader.close().await;
 }
