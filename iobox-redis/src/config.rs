@@ -49,7 +49,7 @@ impl Config {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     /// The default of [`response_timeout`](ConfigBuilder::response_timeout).
     pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
-    /// The pause between the starts of two tries to connect.
+    /// The pause behind a try to connect that failed, and behind the start of one that did not.
     pub const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
     /// The smallest [`trim_to`](ConfigBuilder::trim_to), in entries.
     pub const TRIM_MIN: u64 = 1_000;
@@ -114,6 +114,9 @@ impl ConfigBuilder {
 
     /// Sets how long connecting may take, name resolution, TLS and login included. Default: 2 s;
     /// 10 ms to 60 s.
+    ///
+    /// It must be below the relay's `publish_timeout`: a publish that is dropped before its try has
+    /// failed leaves messages unknown of which nothing was sent.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

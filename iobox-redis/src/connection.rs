@@ -42,6 +42,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     live: Option<Connection>,
+    /// When the last try began, or when it failed.
     tried: Option<Instant>,
     /// Why the last try failed: its kind and its sentence.
     failed: Option<(iobox_core::ErrorKind, String)>,
@@ -103,7 +104,7 @@ impl Connection {
 pub(crate) enum Early {
     /// Fail as the last try did.
     Fail,
-    /// Wait until the pause is over.
+    /// Wait until the pause is over, and fail as whoever tried meanwhile.
     Wait,
 }
 
@@ -127,8 +128,8 @@ impl Connector {
 
     /// The connection that lives, or a new one.
     ///
-    /// Calls that come together wait for one try. When this is dropped, the try goes on for those
-    /// who come next, within the timeout.
+    /// Calls that come together wait for one try, and fail with it. When this is dropped, the try
+    /// goes on for those who come next, within the timeout.
     ///
     /// # Errors
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) or
@@ -155,18 +156,20 @@ impl Connector {
 
 impl Inner {
     async fn get(&self, early: Early) -> Result<Connection> {
+        if early == Early::Wait {
+            let tried = self.state.lock().await.tried;
+            // Without the lock: who does not want to wait need not.
+            if let Some(tried) = tried {
+                sleep_until(tried + self.pause).await;
+            }
+        }
         let mut state = self.state.lock().await;
         if let Some(live) = state.alive() {
             return Ok(live);
         }
         state.live = None;
-        if let Some(next) = state.tried.map(|tried| tried + self.pause)
-            && next > now()
-        {
-            if early == Early::Fail {
-                return Err(state.failure());
-            }
-            sleep_until(next).await;
+        if state.tried.is_some_and(|tried| tried + self.pause > now()) {
+            return Err(state.failure());
         }
         state.tried = Some(now());
         state.failed = None;
@@ -179,6 +182,9 @@ impl Inner {
                 let (kind, text) = (error.kind(), error.to_string());
                 let sentence = text.strip_prefix(&format!("{kind}: ")).unwrap_or(&text);
                 state.failed = Some((kind, sentence.to_owned()));
+                // A try may take longer than the pause. Those who waited for it would each begin
+                // another, one behind the other, until their time is up.
+                state.tried = Some(now());
                 Err(error)
             }
         }
