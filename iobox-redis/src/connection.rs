@@ -12,7 +12,7 @@ use std::{
 
 use iobox_core::{Error, Result};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value,
     aio::MultiplexedConnection,
 };
 use tokio::{
@@ -64,28 +64,41 @@ impl Connection {
     /// [`Unavailable`](iobox_core::ErrorKind::Unavailable) when there is no reply in time.
     pub(crate) async fn reply(&self, command: &Cmd, wait: Duration) -> Result<RedisResult<Value>> {
         let mut client = self.client.clone();
-        match timeout(
-            self.response_timeout + wait,
-            command.query_async(&mut client),
-        )
-        .await
+        self.within(wait, command.query_async(&mut client)).await
+    }
+
+    /// The replies to commands that are written in one piece, each of which may be an error, within
+    /// the same time.
+    ///
+    /// # Errors
+    /// As for [`reply`](Self::reply).
+    pub(crate) async fn replies(
+        &self,
+        commands: &Pipeline,
+        wait: Duration,
+    ) -> Result<RedisResult<Vec<Value>>> {
+        let mut client = self.client.clone();
+        self.within(wait, commands.query_async(&mut client)).await
+    }
+
+    async fn within<T>(
+        &self,
+        wait: Duration,
+        asking: impl Future<Output = RedisResult<T>>,
+    ) -> Result<RedisResult<T>> {
+        let Ok(reply) = timeout(self.response_timeout + wait, asking).await else {
+            self.give_up();
+            return Err(Error::unavailable(format!(
+                "Redis sent no reply for {:?}",
+                self.response_timeout
+            )));
+        };
+        if let Err(error) = &reply
+            && error::ends_connection(error)
         {
-            Ok(reply) => {
-                if let Err(error) = &reply
-                    && error::ends_connection(error)
-                {
-                    self.give_up();
-                }
-                Ok(reply)
-            }
-            Err(_) => {
-                self.give_up();
-                Err(Error::unavailable(format!(
-                    "Redis sent no reply for {:?}",
-                    self.response_timeout
-                )))
-            }
+            self.give_up();
         }
+        Ok(reply)
     }
 
     /// Whether it has not been seen to end.

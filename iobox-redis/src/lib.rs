@@ -76,6 +76,8 @@
 //! were read, or has got fewer entries than were read (7.0), or no entry of it can be one that was
 //! read (7.0). It cannot tell a new stream that has got as many entries as the old one, some of them
 //! with ids below the position: that takes ids that producers choose, or a clock that went back.
+//! It looks behind each read that brought entries, so that one of the new stream is never taken for
+//! one of the old: what such a read brought is read again.
 //!
 //! A server that forgot the end of a stream, by a crash or a fail-over, still has its first entry. If a
 //! clock made the id of that, the stream is read on behind what is left of it, and ids of messages

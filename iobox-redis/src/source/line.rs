@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use iobox_core::{Error, Result};
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
 use super::{command, entry, look::Look, stream::Stream};
@@ -94,27 +94,65 @@ impl Line {
     /// # Errors
     /// [`Invalid`](iobox_core::ErrorKind::Invalid) of a key that is no stream, and of one that the
     /// user may not read.
-    pub(super) async fn look(&self, streams: &[Stream]) -> Result<Vec<Option<Look>>> {
-        let commands = streams.iter().map(|stream| command::info(&stream.key));
+    pub(super) async fn look(
+        &self,
+        streams: impl Iterator<Item = &Stream> + Clone,
+    ) -> Result<Vec<Option<Look>>> {
+        let commands = streams.clone().map(|stream| command::info(&stream.key));
         let replies = self.ask_all(commands).await?;
+        let looks = streams.zip(replies);
+        looks.map(|(stream, reply)| seen(stream, reply)).collect()
+    }
+
+    /// The reply to a command that may block for `wait`, and what the server tells of each stream
+    /// directly behind it. It takes no longer than the command.
+    ///
+    /// # Errors
+    /// Those of the command; each look has its own, as for [`look`](Self::look).
+    pub(super) async fn ask_and_look(
+        &self,
+        command: Cmd,
+        wait: Duration,
+        streams: &[Stream],
+    ) -> Result<(Value, Vec<Result<Option<Look>>>)> {
+        // In one piece: what looks must not overtake the command.
+        let mut commands = Pipeline::new();
+        commands.ignore_errors().add_command(command);
+        for stream in streams {
+            commands.add_command(command::info(&stream.key));
+        }
+        let replies = self.connection.replies(&commands, wait).await?;
+        let mut replies = replies
+            .map_err(|refused| refusal(&refused))?
+            .into_iter()
+            .map(|reply| match reply {
+                Value::ServerError(refused) => Err(RedisError::from(refused)),
+                reply => Ok(reply),
+            });
+        let reply = replies.next().ok_or_else(entry::unreadable)?;
+        let reply = reply.map_err(|refused| refusal(&refused))?;
         let looks = streams.iter().zip(replies);
-        looks
-            .map(|(stream, reply)| match reply {
-                Ok(reply) => Look::read(reply).map(Some),
-                Err(refused) if is_missing(&refused) => Ok(None),
-                Err(refused) if refused.code() == Some("WRONGTYPE") => {
-                    Err(Error::invalid(format!(
-                        "the key {} holds something that is no stream: rename that, or read another \
-                         topic",
-                        stream.key
-                    )))
-                }
-                Err(refused) => Err(error::read(
-                    &format!("the stream {} cannot be read", stream.key),
-                    &refused,
-                )),
-            })
-            .collect()
+        let looks: Vec<_> = looks.map(|(stream, reply)| seen(stream, reply)).collect();
+        if looks.len() != streams.len() {
+            return Err(entry::unreadable());
+        }
+        Ok((reply, looks))
+    }
+}
+
+/// What the server tells of a stream, `None` of one that is not there.
+fn seen(stream: &Stream, reply: Result<Value, RedisError>) -> Result<Option<Look>> {
+    match reply {
+        Ok(reply) => Look::read(reply).map(Some),
+        Err(refused) if is_missing(&refused) => Ok(None),
+        Err(refused) if refused.code() == Some("WRONGTYPE") => Err(Error::invalid(format!(
+            "the key {} holds something that is no stream: rename that, or read another topic",
+            stream.key
+        ))),
+        Err(refused) => Err(error::read(
+            &format!("the stream {} cannot be read", stream.key),
+            &refused,
+        )),
     }
 }
 

@@ -13,9 +13,11 @@ use tokio::time::Instant;
 use super::{
     arrival::Reading,
     carry::{Carried, Carry, Load},
-    command, entry,
+    command,
+    entry::{self, Entry},
     gauge::Gauge,
     line::{self, Line},
+    look::Look,
     place::{Fate, Place},
     position,
     whole::Settings,
@@ -28,6 +30,10 @@ const BLOCK_MAX: Duration = Duration::from_secs(1);
 /// How many bytes of entries a second may be spent on looking at streams, which the server tells
 /// along with the facts.
 const LOOK_BYTES: usize = 1024 * 1024;
+/// Up to how many bytes a look may have for each read to bring one along.
+const LOOK_ALONG_BYTES: usize = 16 * 1024;
+/// What the server tells of a stream takes so many bytes besides its entries.
+const LOOK_STREAM_BYTES: usize = 512;
 
 /// Reads streams in their order.
 #[derive(Debug)]
@@ -43,6 +49,8 @@ pub(super) struct OrderedReader {
     gauge: Gauge,
     /// When to look at the streams again.
     look_at: Instant,
+    /// How many bytes the last look had.
+    look_bytes: usize,
     /// What the first look found.
     found: Found,
 }
@@ -60,6 +68,11 @@ struct Track {
     there: bool,
     added: Option<u64>,
 }
+
+/// The entries of streams, by their numbers.
+type Brought = Vec<(usize, Vec<Entry>)>;
+/// What the server told of streams.
+type Looks = Vec<Option<Look>>;
 
 /// What a look found.
 #[derive(Debug, Default)]
@@ -100,6 +113,7 @@ impl OrderedReader {
             carry: Carry::default(),
             gauge: Gauge::default(),
             look_at: now(),
+            look_bytes: 0,
             found: Found::default(),
         };
         reader.look().await?;
@@ -113,58 +127,63 @@ impl OrderedReader {
 
     /// Looks what became of the streams. Nothing may be carried.
     async fn look(&mut self) -> Result<()> {
-        let looks = self.line.look(&self.settings.streams).await?;
-        let mut bytes = 0;
-        for ((track, stream), look) in self
-            .tracks
-            .iter_mut()
-            .zip(&self.settings.streams)
-            .zip(&looks)
-        {
-            let before = track.fetched;
-            let (fate, mut lost) = track.fetched.follow(look.as_ref());
-            if fate == Fate::Gone {
-                // It was there at the last look, and with it what was not read yet.
-                let unread = track.added.zip(before.added);
-                lost = unread.map_or(0, |(added, read)| added.saturating_sub(read));
-            }
-            track.given = track.fetched;
-            track.there = look.is_some();
-            track.added = look.as_ref().map_or(Some(0), |look| look.added);
-            bytes += look.as_ref().map_or(0, |look| look.bytes);
-            self.found.lost += lost;
-            self.found.moved |= lost > 0 || fate != Fate::Same;
-            if let Some(sentence) = sentence(fate) {
-                let source = &self.settings.name;
-                tracing::error!(%source, stream = stream.key, at = %before.at, "{sentence}");
-            }
+        let looks = self.line.look(self.settings.streams.iter()).await?;
+        for (index, look) in looks.iter().enumerate() {
+            self.follow(index, look.as_ref());
         }
+        let bytes: usize = looks.iter().flatten().map(|look| look.bytes).sum();
         let pause = Duration::from_secs(1).saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
             / u32::try_from(LOOK_BYTES).unwrap_or(u32::MAX);
         self.look_at = now() + pause;
+        self.look_bytes = bytes + looks.len() * LOOK_STREAM_BYTES;
         Ok(())
     }
 
+    /// Follows a stream, of which nothing may be carried, to what the server tells of it.
+    fn follow(&mut self, index: usize, look: Option<&Look>) {
+        let track = &mut self.tracks[index];
+        let before = track.fetched;
+        let (fate, mut lost) = track.fetched.follow(look);
+        if fate == Fate::Gone {
+            // It was there at the last look, and with it what was not read yet.
+            let unread = track.added.zip(before.added);
+            lost = unread.map_or(0, |(added, read)| added.saturating_sub(read));
+        }
+        track.given = track.fetched;
+        track.there = look.is_some();
+        track.added = look.map_or(Some(0), |look| look.added);
+        self.found.lost += lost;
+        self.found.moved |= lost > 0 || fate != Fate::Same;
+        if let Some(sentence) = sentence(fate) {
+            let source = &self.settings.name;
+            let stream = &self.settings.streams[index].key;
+            tracing::error!(%source, stream, at = %before.at, "{sentence}");
+        }
+    }
+
     /// Reads what fits into the room, and carries it. Tells whether a stream may have more.
+    ///
+    /// A stream may have been made anew since it was looked at, while the read waited or before, and
+    /// its entries have ids of another round then. So it is looked at directly behind the read: what
+    /// is not of the stream that was followed is dropped, and read again as what it is.
     async fn read(&mut self, room: Room, wait: Duration) -> Result<bool> {
-        let streams = &self.settings.streams;
-        let count = self.gauge.count(room, streams.len());
-        let places = streams.iter().zip(&self.tracks);
-        let places = places.map(|(stream, track)| (stream.key.as_str(), track.fetched.at));
-        let command = command::read(count, wait, places);
-        let reply = self.line.ask_and_wait(&command, wait).await?;
-        let found = entry::streams(reply)?;
+        let settings = Arc::clone(&self.settings);
+        let count = self.gauge.count(room, settings.streams.len());
+        let (found, looks) = self.read_and_look(count, wait).await?;
         self.gauge
             .note(found.iter().flat_map(|(_, entries)| entries));
         let now = self.line.now();
         let mut more = false;
-        for (key, entries) in found {
-            let known = streams
-                .iter()
-                .position(|stream| stream.key.as_bytes() == key);
-            let Some(index) = known else {
-                return Err(entry::unreadable());
-            };
+        for ((index, entries), look) in found.into_iter().zip(looks) {
+            // One that is gone again has nothing that could be read twice.
+            if let Some(look) = look
+                && self.tracks[index].fetched.is_of_another(&look)
+            {
+                self.follow(index, Some(&look));
+                more = true;
+                continue;
+            }
+            let stream = &settings.streams[index];
             let fetched = &mut self.tracks[index].fetched;
             more |= entries.len() >= count;
             for entry in entries {
@@ -172,13 +191,43 @@ impl OrderedReader {
                 self.carry.push(Carried {
                     stream: index,
                     id: entry.id,
-                    arrival: self
-                        .reading
-                        .arrival(&streams[index], fetched.round, &entry, now),
+                    arrival: self.reading.arrival(stream, fetched.round, &entry, now),
                 });
             }
         }
         Ok(more)
+    }
+
+    /// What a read brings of each stream that has something, and a look at each of these behind it.
+    async fn read_and_look(&self, count: usize, wait: Duration) -> Result<(Brought, Looks)> {
+        let streams = &self.settings.streams;
+        let places = streams.iter().zip(&self.tracks);
+        let places = places.map(|(stream, track)| (stream.key.as_str(), track.fetched.at));
+        let command = command::read(count, wait, places);
+        let is_along = self.look_bytes <= LOOK_ALONG_BYTES;
+        let (reply, along) = if is_along {
+            self.line.ask_and_look(command, wait, streams).await?
+        } else {
+            (self.line.ask_and_wait(&command, wait).await?, Vec::new())
+        };
+        let mut brought = Vec::new();
+        for (key, entries) in entry::streams(reply)? {
+            let known = streams
+                .iter()
+                .position(|stream| stream.key.as_bytes() == key);
+            brought.push((known.ok_or_else(entry::unreadable)?, entries));
+        }
+        let looks = if is_along {
+            let mut along: Vec<_> = along.into_iter().map(Some).collect();
+            let looks = brought.iter().map(|(index, _)| along[*index].take());
+            looks
+                .map(|look| look.ok_or_else(entry::unreadable)?)
+                .collect::<Result<_>>()?
+        } else {
+            let brought = brought.iter().map(|(index, _)| &streams[*index]);
+            self.line.look(brought).await?
+        };
+        Ok((brought, looks))
     }
 
     /// Fills a batch: what is carried, then what the streams have.

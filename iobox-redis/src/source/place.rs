@@ -61,6 +61,11 @@ impl Place {
         (fate, lost)
     }
 
+    /// Whether another stream has the name now, so that entries behind the place are that one's.
+    pub(super) fn is_of_another(&self, look: &Look) -> bool {
+        self.compare(look) == Fate::Anew
+    }
+
     /// Forgets a stream that is not there.
     fn leave(&mut self) -> Fate {
         if self.at == EntryId::ZERO {

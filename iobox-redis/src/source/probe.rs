@@ -22,7 +22,7 @@ pub(super) async fn probe(settings: &Settings, line: &Line) -> Result<()> {
             "{objection}; until then what the server forgets before it is read IS LOST"
         );
     }
-    line.look(&settings.streams).await?;
+    line.look(settings.streams.iter()).await?;
     for stream in &settings.streams {
         let (names, commands): (Vec<_>, Vec<_>) = rehearsals(settings.order, stream).unzip();
         for (name, reply) in names.iter().zip(line.ask_all(commands).await?) {

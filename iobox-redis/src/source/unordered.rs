@@ -57,7 +57,7 @@ impl UnorderedReader {
     /// Opens a reader; streams and groups that are not there are made.
     pub(super) async fn open(settings: Arc<Settings>, reading: Reading) -> Result<Self> {
         let line = Line::open(&settings.connector).await?;
-        line.look(&settings.streams).await?;
+        line.look(settings.streams.iter()).await?;
         let make = |key: &str| command::make_stream(key, settings.name.as_str());
         let keys = settings.streams.iter().map(|stream| stream.key.as_str());
         for reply in line.ask_all(keys.map(make)).await? {

@@ -9,7 +9,7 @@ use iobox_testkit::{
 };
 
 use super::{TOPIC, add, payloads, source};
-use crate::support::{Log, Place, server};
+use crate::support::{Log, Place, server, until};
 
 /// The ids of messages, without what stands before that of the entry.
 fn ids(read: &Read) -> Vec<String> {
@@ -75,6 +75,58 @@ async fn a_reader_that_waits_notices_that_its_stream_was_made_anew() {
     stepped.expect("a batch");
     read.until(reader.as_mut(), 4).await;
     assert_eq!(payloads(&read), ["9-1", "9-2", "1-1", "1-2"]);
+    reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wakes_a_reader_whose_stream_was_made_anew_is_read_once() {
+    let server = server(Redis::builder()).await;
+    let place = Place::on(&server).await;
+    let source = source(&place);
+    add(&place, &["1700000000000-0", "1700000000001-0"]).await;
+    let mut read = Read::default();
+    let mut reader = open(&source, None, 1).await;
+    read.until(reader.as_mut(), 2).await;
+    let patient = Room {
+        wait: Duration::from_secs(60),
+        ..room(10)
+    };
+    let remaking = async {
+        until("the reader waits", async || {
+            let told = place.ask("INFO clients").await;
+            let told: String = redis::from_redis_value(told).expect("a text");
+            told.contains("blocked_clients:1")
+        })
+        .await;
+        place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
+        add(&place, &["1700000000009-0"]).await;
+    };
+    let (stepped, ()) = tokio::join!(read.step(reader.as_mut(), patient), remaking);
+    stepped.expect("a batch");
+    read.until(reader.as_mut(), 3).await;
+    read.nothing_more(reader.as_mut()).await;
+    assert_eq!(ids(&read)[2..], ["1700000000009-0/1"]);
+    reader.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_made_anew_between_two_looks_is_read_once() {
+    let server = server(Redis::builder()).await;
+    let place = Place::on(&server).await;
+    let source = source(&place);
+    // Entries of this size are not looked at again for two seconds.
+    let large = "x".repeat(1_000_000);
+    for id in ["1700000000000-0", "1700000000001-0"] {
+        let stream = format!("{}{TOPIC}", place.prefix);
+        place.ask(&format!("XADD {stream} {id} data {large}")).await;
+    }
+    let mut read = Read::default();
+    let mut reader = open(&source, None, 1).await;
+    read.until(reader.as_mut(), 2).await;
+    place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
+    add(&place, &["1700000000009-0"]).await;
+    read.until(reader.as_mut(), 3).await;
+    assert_eq!(ids(&read)[2..], ["1700000000009-0/1"]);
     reader.close().await;
 }
 
