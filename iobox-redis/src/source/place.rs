@@ -43,6 +43,11 @@ impl Place {
         let Some(look) = look else {
             return (self.leave(), 0);
         };
+        if look.added.is_none() {
+            // The server does not count, and would refuse a count with the group's place: what was
+            // counted since the stream was missing is of no use.
+            self.added = None;
+        }
         let fate = self.compare(look);
         match fate {
             Fate::Same | Fate::Gone => {}
@@ -231,6 +236,21 @@ mod tests {
         assert_eq!(at.follow(Some(&old(look(9, 10, 0)))), (Fate::Same, 0));
         assert_eq!(at.follow(Some(&old(look(11, 10, 0)))), (Fate::Same, 1));
         assert_eq!(at.follow(Some(&old(look(11, 10, 0)))), (Fate::Same, 0));
+    }
+
+    #[test]
+    fn a_server_that_does_not_count_leaves_no_count() {
+        let mut at = Place::default();
+        assert_eq!(at.follow(None), (Fate::Same, 0));
+        at.pass(id(NOW + 1));
+        at.pass(id(NOW + 2));
+        let now = Look {
+            added: None,
+            deleted: None,
+            ..look(1, 3, 0)
+        };
+        assert_eq!(at.follow(Some(&now)), (Fate::Same, 0));
+        assert_eq!(at.added, None);
     }
 
     #[test]
