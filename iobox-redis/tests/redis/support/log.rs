@@ -2,10 +2,16 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
+use tracing::{Dispatch, subscriber::NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// A second one besides that of a test. Where there is only one, a line of code that logs for the
+/// first time asks its own thread whether anybody listens, and stays silent for all if nobody does
+/// there: tests that run beside would silence one that listens.
+static SECOND: OnceLock<Dispatch> = OnceLock::new();
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -14,6 +20,7 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Collects what this thread logs, at every level, until the guard is dropped.
     pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        SECOND.get_or_init(|| Dispatch::new(NoSubscriber::new()));
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_writer(self.clone())
