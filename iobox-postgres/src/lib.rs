@@ -80,6 +80,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod depth;
 mod error;
 mod grants;
 mod ident;

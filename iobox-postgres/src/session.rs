@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    fmt,
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    depth,
     error::from_sqlx,
     pool::{Connector, IDLE_UNTESTED_MAX, within},
     sql::{MarkSql, Statement},
@@ -193,12 +194,9 @@ impl Sessions {
         })
     }
 
-    /// Opens the first transaction of a connection and leaves it open: sqlx counts it for ever, so that
-    /// what a handler begins inside of it, and of those that follow, is a savepoint.
     async fn begin_first(&self, connection: &mut PgConnection, begin: SqlStr) -> sqlx::Result<()> {
         self.prepare.raw().execute(&mut *connection).await?;
-        mem::forget(connection.begin_with(begin).await?);
-        Ok(())
+        depth::begin_first(connection, begin).await
     }
 
     /// Bounds a transaction of the store's own by the time that its end may take. It is rolled back then,
@@ -232,7 +230,11 @@ impl Sessions {
         }
     }
 
+    /// Keeps a connection for the next transaction, unless sqlx counts it wrongly: that one is closed.
     fn put_back(&self, connection: PgConnection, opened: Instant) {
+        if !depth::is_that_of_a_session(&connection) {
+            return;
+        }
         let mut ready = self.ready();
         ready.retain(|one| one.since.elapsed() <= IDLE_MAX);
         if !self.free.is_closed() {
@@ -269,9 +271,7 @@ impl Drop for Waiting<'_> {
 impl Session {
     /// Commits. Only for tasks that nobody can cancel.
     pub(crate) async fn commit(mut self, doing: &'static str) -> Result<()> {
-        let Some((mut connection, opened)) = self.held.take() else {
-            return Err(Error::internal("the session has ended"));
-        };
+        let (mut connection, opened) = self.take_whole()?;
         let ending = self.sessions.ending;
         within(ending, run(&mut connection, "commit".into_sql_str()))
             .await
@@ -288,11 +288,9 @@ impl Session {
         mark: String,
         doing: &'static str,
     ) -> Result<Settled> {
-        let Some((mut connection, opened)) = self.held.take() else {
-            return Err(Error::internal("the session has ended"));
-        };
-        let young = opened.elapsed() <= AGE_MAX;
-        let next = young.then(|| self.sessions.first_in_line()).flatten();
+        let (mut connection, opened) = self.take_whole()?;
+        let lasts = opened.elapsed() <= AGE_MAX && depth::is_that_of_a_session(&connection);
+        let next = lasts.then(|| self.sessions.first_in_line()).flatten();
         let message = Statement::and_commit(mark, next.is_some());
         let ending = self.sessions.ending;
         match within(ending, run(&mut connection, message)).await {
@@ -313,6 +311,14 @@ impl Session {
             }
         }
         Ok(Settled::Applied)
+    }
+
+    /// Takes what is held to commit it. A transaction that is over closes its connection instead.
+    fn take_whole(&mut self) -> Result<(PgConnection, Instant)> {
+        let held = self.held.take();
+        let held = held.ok_or_else(|| Error::internal("the session has ended"))?;
+        depth::check(&held.0)?;
+        Ok(held)
     }
 
     /// Gives the session to `next`, or to whoever is behind when that one has gone.

@@ -7,19 +7,16 @@
 
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use iobox_core::{
     Router,
     inbox::HandlerPolicy,
-    store::{Pending, Settled, Transact},
+    store::{Settled, Transact},
 };
-use iobox_postgres::{PostgresStore, Session};
+use iobox_postgres::Session;
 use iobox_testkit::suite::{
-    inbox::support::{Worker, delivery, inbox, receive, subscribe},
+    inbox::support::{delivery, inbox, receive},
     support::PATIENCE,
 };
 use sqlx::Connection;
@@ -27,64 +24,9 @@ use sqlx::Connection;
 use crate::support::{
     Schema, connection,
     effect::{Effect, effect_table, effects, insert},
+    handling::{Given, SESSIONS},
     number, run,
 };
-
-/// How many connections the stores here have for transactions.
-const SESSIONS: u32 = 2;
-
-/// A store whose rows of handler `a` a worker has fetched.
-struct Given {
-    schema: Schema,
-    store: Arc<PostgresStore>,
-    worker: Worker<PostgresStore>,
-    rows: Vec<Pending>,
-}
-
-impl Given {
-    async fn new(messages: usize) -> Self {
-        let schema = Schema::new();
-        let config = schema.config().pool_size(SESSIONS).partitions(1);
-        let store = schema.store(config).await;
-        store.migrate().await.expect("migrate");
-        effect_table(&schema).await;
-        subscribe(&*store, &[("t", "a")]).await;
-        let all: Vec<_> = (0..messages)
-            .map(|n| delivery("t", &n.to_string(), ""))
-            .collect();
-        receive(&*store, &all).await;
-        let worker = Worker::new(&*store, "a").await;
-        let rows = worker.fetch().await;
-        assert_eq!(rows.len(), messages);
-        Self {
-            schema,
-            store,
-            worker,
-            rows,
-        }
-    }
-
-    async fn begin(&self) -> Session {
-        self.store.begin_handling().await.expect("begin")
-    }
-
-    async fn insert(&self, tx: &mut Session, id: &str) {
-        insert(tx, &self.schema.0, "a", id).await;
-    }
-
-    async fn finish(&self, tx: Session, row: usize) -> Settled {
-        let success = self.worker.success(&self.rows[row]);
-        let finished = self
-            .store
-            .mark_and_commit(tx, self.worker.store(), &success)
-            .await;
-        finished.expect("a reply")
-    }
-
-    async fn committed(&self) -> i64 {
-        effects(&self.schema.0, "true").await.0
-    }
-}
 
 /// How many of these sessions are in a transaction.
 async fn open(pids: &[i64]) -> i64 {

@@ -9,6 +9,7 @@ mod ancestor;
 pub(crate) mod effect;
 mod fixture;
 pub(crate) mod given;
+pub(crate) mod handling;
 
 pub(crate) use ancestor::Ancestor;
 pub(crate) use fixture::*;

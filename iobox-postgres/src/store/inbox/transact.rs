@@ -28,6 +28,10 @@ impl Transact for PostgresStore {
     /// Opens a transaction on a connection for handlers, or takes one that was opened behind the COMMIT
     /// of another handler while this call waited for a connection: its `now()` is the time at which that
     /// COMMIT was sent. When this future is dropped the transaction is rolled back.
+    ///
+    /// A `begin` inside of it is a savepoint. One that fails, or that is dropped before it is answered, ends
+    /// the transaction: the server refuses what follows, and the commit is
+    /// [`Unavailable`](iobox_core::ErrorKind::Unavailable).
     async fn begin_handling(&self) -> Result<Self::Open> {
         let doing = "opening the transaction of a handler";
         self.sessions.begin_plain(doing).await
