@@ -55,14 +55,18 @@ const HANDLER: &str = "select number from {handler} where name = $1";
 /// The topics of what is kept. By the index `received_unrouted`.
 const KEPT_TOPICS: &str = "select distinct topic from {received} where unrouted";
 
-/// What is kept of the topics `$1`, in the order in which it was received; locked, so that nobody
-/// forgets it meanwhile.
+/// Opens what is kept of the topics `$1`, in the order in which it was received, until the end of the
+/// transaction. A cursor, so that it is found and sorted once, however many parts it is taken in.
 const KEPT: &str = "
+declare iobox_kept no scroll cursor for
 select seq, id, topic, key, size from {received}
 where unrouted and topic = any ($1::text[])
 order by seq
 for update
 ";
+
+/// The next of what is kept; locked, so that nobody forgets it meanwhile.
+const NEXT_KEPT: &str = "fetch 10000 from iobox_kept";
 
 /// Notes that messages are routed: `$1` seqs.
 const ROUTE: &str = "update {received} set unrouted = false where seq = any ($1::bigint[])";
@@ -170,6 +174,7 @@ pub(crate) struct InboxSql {
     pub(crate) handler: Statement,
     pub(crate) kept_topics: Statement,
     pub(crate) kept: Statement,
+    pub(crate) next_kept: Statement,
     pub(crate) route: Statement,
     pub(crate) receive: Statement,
     pub(crate) give: Statement,
@@ -194,6 +199,7 @@ impl InboxSql {
             handler: new(HANDLER),
             kept_topics: new(KEPT_TOPICS),
             kept: new(KEPT),
+            next_kept: new(NEXT_KEPT),
             route: new(ROUTE),
             receive: new(RECEIVE),
             give: new(GIVE),

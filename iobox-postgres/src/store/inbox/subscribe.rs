@@ -119,23 +119,32 @@ impl PostgresStore {
         if wanted.is_empty() {
             return Ok(());
         }
-        let kept = sql.kept.query().bind(wanted).fetch_all(&mut *tx).await;
-        let (mut rows, mut seqs) = (Rows::default(), Vec::new());
-        for row in &kept.map_err(failed)? {
-            let row = Row {
-                message: get(row, 0)?,
-                id: get(row, 1)?,
-                topic: get(row, 2)?,
-                key: get(row, 3)?,
-                size: get(row, 4)?,
-            };
-            seqs.push(row.message);
-            self.push_rows(&mut rows, &row, &wants(&row.topic));
+        let opened = sql.kept.query().bind(wanted).execute(&mut *tx).await;
+        opened.map_err(failed)?;
+        // A part at a time, so that neither memory nor a message to the server grows with what was kept,
+        // and the session never stands idle for long.
+        loop {
+            let kept = sql.next_kept.query().fetch_all(&mut *tx).await;
+            let kept = kept.map_err(failed)?;
+            if kept.is_empty() {
+                return Ok(());
+            }
+            let (mut rows, mut seqs) = (Rows::default(), Vec::with_capacity(kept.len()));
+            for row in &kept {
+                let row = Row {
+                    message: get(row, 0)?,
+                    id: get(row, 1)?,
+                    topic: get(row, 2)?,
+                    key: get(row, 3)?,
+                    size: get(row, 4)?,
+                };
+                seqs.push(row.message);
+                self.push_rows(&mut rows, &row, &wants(&row.topic));
+            }
+            self.give(tx, rows).await?;
+            let routed = sql.route.query().bind(seqs).execute(&mut *tx).await;
+            routed.map_err(failed)?;
         }
-        self.give(tx, rows).await?;
-        let routed = sql.route.query().bind(seqs).execute(tx).await;
-        routed.map_err(failed)?;
-        Ok(())
     }
 
     async fn retire_handler(&self, handler: HandlerName) -> Result<bool> {
