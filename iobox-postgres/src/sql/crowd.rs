@@ -209,7 +209,8 @@ const WALK: usize = 16_384;
 ///
 /// Locks as `PARK` does, and does nothing for a cursor that has seen more than this statement. Of a key
 /// that nothing blocks in front of its first parked row, the oldest 256 leave the log as pending, found
-/// by a walk over the primary key. The rest stays parked, from the next one on; a row that commits later
+/// by a walk over the primary key, which a settlement that waits for the cursor must know (`changes`): it has
+/// read them as logged. The rest stays parked, from the next one on; a row that commits later
 /// with a seq in front of it is not visible to the cursor, and pending as every late one.
 const UNPARK: &str = "
 with {fence}, now as materialized (
@@ -264,7 +265,8 @@ with {fence}, now as materialized (
 ), moved as (
   update {cursor} as k
   set parked_keys = coalesce(l.keys, '{}'), parked_first = coalesce(l.first, '{}'),
-    parked_last = coalesce(l.last, '{}')
+    parked_last = coalesce(l.last, '{}'),
+    changes = k.changes + case when k.partition in (select partition from freed) then 1 else 0 end
   from (
     select p.partition, left_over.*
     from place as p

@@ -14,7 +14,8 @@ pub(super) const BEHIND_MAX: usize = 256;
 ///
 /// Rows by the primary key. A logged row is not written: its cursor takes it (`finished`). One that
 /// needs a word of its own, since the broker knew it or it was not the first attempt, and one that is
-/// apart from the log, is updated (`changed`).
+/// apart from the log, is updated (`changed`). So is one of a parked key: a fetch that took effect late, and
+/// did not know that it is at hand, has parked it, and what the cursor says of it is that it waits.
 ///
 /// A cursor is locked FOR UPDATE, behind the fence and in the same order. Who changed messages
 /// (`changes`) while this statement waited for that, a person, or a settlement by which some left the
@@ -36,7 +37,7 @@ const DONE: &str = "
 with {fence}, now as materialized (
   select {clock}() as at, pg_catalog.pg_current_snapshot() as snapshot
 ), given as materialized (
-  select i.ord, i.partition, i.seq, i.revision, i.attempt, i.duplicate, m.state, m.xid,
+  select i.ord, i.partition, i.seq, i.revision, i.attempt, i.duplicate, m.state, m.xid, m.key,
     m.state = 6 and i.attempt = 1 and not i.duplicate as plain
   from unnest($4::smallint[], $5::bigint[], $6::integer[], $7::integer[], $8::boolean[])
     with ordinality as i (partition, seq, revision, attempt, duplicate, ord)
@@ -63,13 +64,22 @@ with {fence}, now as materialized (
   select p.partition, a.seq, a.xid
   from place as p cross join lateral unnest(p.ahead, p.ahead_xids) as a (seq, xid)
 ), logged as materialized (
-  select g.ord, g.partition, g.seq, g.xid,
-    (g.seq <= p.upto and pg_catalog.pg_visible_in_snapshot(g.xid, p.seen)
-      and g.seq <> all (p.behind))
-      or g.seq in (select seq from ahead) as known
-  from given as g
-  join place as p on p.partition = g.partition
-  where g.plain
+  select m.ord, m.partition, m.seq, m.xid,
+    (m.seq <= k.upto and pg_catalog.pg_visible_in_snapshot(m.xid, k.seen)
+      and m.seq <> all (k.behind))
+      or m.seq in (select seq from ahead) as known
+  from given as m
+  join place as k on k.partition = m.partition
+  where m.plain and not {aside}
+), apart as materialized (
+  select m.ord, m.partition, m.seq, m.revision, m.attempt, m.duplicate
+  from given as m
+  where not m.plain
+  union all
+  select m.ord, m.partition, m.seq, m.revision, m.attempt, m.duplicate
+  from given as m
+  join place as k on k.partition = m.partition
+  where m.plain and {aside}
 ), finished as materialized (
   select partition, seq, xid from ahead
   union all
@@ -177,8 +187,8 @@ with {fence}, now as materialized (
   update {message} as m
   set state = 4, revision = m.revision + 1, attempt = g.attempt, absorbed = g.duplicate,
     settled_at = (select at from now), due_at = null, suspect = false, alone = false, crashes = 0
-  from given as g
-  where not g.plain and m.partition = g.partition and m.seq = g.seq and m.revision = g.revision
+  from apart as g
+  where m.partition = g.partition and m.seq = g.seq and m.revision = g.revision
     and {open}
   returning g.ord
 )
