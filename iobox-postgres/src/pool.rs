@@ -104,10 +104,18 @@ impl Connector {
         }
     }
 
+    /// Gives up a call that is not answered in time.
+    pub(crate) async fn answered<T>(
+        &self,
+        call: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        within(self.answer_timeout, call).await
+    }
+
     /// Opens one connection outside of any pool.
     pub(crate) async fn connect(&self) -> Result<PgConnection> {
         let opening = "opening a connection";
-        let opened = within(self.answer_timeout, async {
+        let opened = self.answered(async {
             let mut connection = self.options.connect().await?;
             self.prepare(&mut connection).await?;
             Ok(connection)

@@ -99,12 +99,16 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::unavailable("the store is closed"));
         }
-        let listening = |source| from_sqlx("listening for wake-ups", source);
         let locker = self.connector.connect().await?;
         let pool = self.connector.listener_pool();
-        let mut listener = PgListener::connect_with(&pool).await.map_err(listening)?;
-        listener.eager_reconnect(false);
-        listener.listen(&self.channel).await.map_err(listening)?;
+        let listening = self.connector.answered(async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen(&self.channel).await?;
+            Ok(listener)
+        });
+        let listener = listening.await;
+        let listener = listener.map_err(|source| from_sqlx("listening for wake-ups", source))?;
         let (count, notified) = watch::channel(0);
         // The listener lives in a task: it is dropped there, inside of the runtime that it needs.
         tokio::spawn(listen(listener, count));
@@ -131,14 +135,9 @@ impl WakeUp for DatabaseWakeUp {
         let mut session = self.0.session().await?;
         // What came before is found by the look that follows.
         session.notified.mark_unchanged();
-        let row = self
-            .0
-            .sql
-            .ask
-            .query()
-            .fetch_one(&mut session.locker)
-            .await
-            .map_err(|source| from_sqlx("announcing a sleep", source))?;
+        let asking = self.0.sql.ask.query().fetch_one(&mut session.locker);
+        let row = self.0.connector.answered(asking).await;
+        let row = row.map_err(|source| from_sqlx("announcing a sleep", source))?;
         let alone: bool = get(&row, 0)?;
         Ok(Box::new(Sleep {
             session,
@@ -172,13 +171,8 @@ impl Armed for Sleep {
             shared,
             ..
         } = *self;
-        let given_back = shared
-            .sql
-            .give_back
-            .query()
-            .execute(&mut session.locker)
-            .await;
-        match given_back {
+        let giving = shared.sql.give_back.query().execute(&mut session.locker);
+        match shared.connector.answered(giving).await {
             Ok(_) => shared.keep(session),
             Err(source) => {
                 tracing::debug!(error = %source, "closing a connection that cannot give K back");

@@ -10,15 +10,17 @@ mod support;
 use std::time::Duration;
 
 use iobox_core::{
+    ErrorKind,
     message::Draft,
     queue::Queue,
     store::{Armed, Enqueue, Store},
 };
 use iobox_postgres::PostgresStore;
+use iobox_testkit::servers::Cable;
 use sqlx::{Connection, postgres::PgListener};
 use uuid::Uuid;
 
-use crate::support::{Schema, connection, enqueue, number, run, url};
+use crate::support::{Schema, connection, enqueue, number, options, run, url};
 
 /// Long enough for anything that is going to happen on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -229,4 +231,38 @@ async fn switched_off_a_transaction_can_be_prepared() {
     );
     let count = format!("select count(*) from \"{}\".message", schema.0);
     assert_eq!(number(&mut connection().await, count).await, 1);
+}
+
+/// A connection that says nothing any more holds up neither who wants to sleep nor who wakes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_keeps_nobody_up() {
+    let server = options();
+    let target = format!("{}:{}", server.get_host(), server.get_port());
+    let mut found = tokio::net::lookup_host(target).await.expect("an address");
+    let cable = Cable::to(found.next().expect("one"))
+        .await
+        .expect("a cable");
+    let behind = server.host("127.0.0.1").port(cable.address().port());
+    let schema = Schema::new();
+    schema.migrated(4).await;
+    let config = schema.config().pool_timeout(Duration::from_millis(500));
+    let store = schema.store_as(behind, config.partitions(4)).await;
+
+    let armed = arm(&store).await;
+    cable.mute();
+    let disarmed = tokio::time::timeout(PATIENCE, armed.disarm()).await;
+    disarmed.expect("it gives up");
+    cable.mend();
+
+    // Its connections are kept for the next sleep.
+    arm(&store).await.disarm().await;
+    cable.mute();
+    let wake_up = store.wake_up().expect("the wake-up is on");
+    let armed = tokio::time::timeout(PATIENCE, wake_up.arm(&Queue::Outbox)).await;
+    let Err(error) = armed.expect("it gives up") else {
+        panic!("nobody answered");
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    cable.mend();
+    arm(&store).await.disarm().await;
 }
