@@ -31,6 +31,20 @@ async fn try_insert(given: &Given, tx: &mut PgConnection, id: &str) -> bool {
     inserted.is_ok()
 }
 
+/// A handler that is dropped behind a savepoint of its own, which ended well.
+async fn leave_behind_a_savepoint(given: &Given) {
+    let mut tx = given.begin().await;
+    given.insert(&mut tx, "outer").await;
+    let inner = tx.begin().await.expect("a savepoint");
+    inner.commit().await.expect("a release");
+}
+
+/// Looks when the transaction before is over: then its place is free.
+async fn nothing_is_committed(given: &Given, polls: usize) {
+    let _next = given.begin().await;
+    assert_eq!(given.committed().await, 0, "dropped at poll {polls}");
+}
+
 /// The next transaction has nothing of a `begin` that failed in the one before: what it does is committed
 /// by its own end alone.
 #[tokio::test(flavor = "multi_thread")]
@@ -43,11 +57,7 @@ async fn a_begin_that_failed_commits_nothing_of_the_next_transaction() {
     failed.expect_err("a division by zero");
     tx.begin().await.expect_err("the transaction is aborted");
     drop(tx);
-    let mut tx = given.begin().await;
-    given.insert(&mut tx, "outer").await;
-    let inner = tx.begin().await.expect("a savepoint");
-    inner.commit().await.expect("a release");
-    drop(tx);
+    leave_behind_a_savepoint(&given).await;
     // The place is free when the transaction is over.
     let mut tx = given.begin().await;
     assert_eq!(given.committed().await, 0, "nobody marked it");
@@ -65,14 +75,8 @@ async fn a_begin_that_is_dropped_commits_nothing_of_the_next_transaction() {
         let mut tx = given.begin().await;
         drop(poll_n_then_drop(tx.begin(), polls).await);
         drop(tx);
-        let mut tx = given.begin().await;
-        given.insert(&mut tx, "outer").await;
-        let inner = tx.begin().await.expect("a savepoint");
-        inner.commit().await.expect("a release");
-        drop(tx);
-        let next = given.begin().await;
-        assert_eq!(given.committed().await, 0, "dropped at poll {polls}");
-        drop(next);
+        leave_behind_a_savepoint(&given).await;
+        nothing_is_committed(&given, polls).await;
     }
 }
 
@@ -128,9 +132,7 @@ async fn a_savepoint_commits_nothing_of_the_transaction_around_it() {
         drop(poll_n_then_drop(inner.begin(), polls).await);
         let _ = inner.commit().await;
         drop(tx);
-        let next = given.begin().await;
-        assert_eq!(given.committed().await, 0, "dropped at poll {polls}");
-        drop(next);
+        nothing_is_committed(&given, polls).await;
     }
 }
 

@@ -1,10 +1,8 @@
 //! Messages that run alone: what they wait for, and what ends their turn.
 
 use iobox_core::{
-    dispatch::{BreakerState, Command, Time},
-    message::OrderingKey,
-    partition::Partition,
-    store::{Aside, Change, Fetched, State, Verdict},
+    dispatch::{BreakerState, Time},
+    store::{Change, State, Verdict},
 };
 
 use crate::{
@@ -139,20 +137,7 @@ fn one_that_others_come_in_front_of_gives_its_turn_away() {
     rig.run(ms(4_000));
     rig.answer(Kind::Settle);
     assert!(rig.ran.is_empty());
-    rig.store.put(0, early, "early", "a", rig.now);
-    rig.store.row_mut("early").state = State::Waiting;
-    let Command::Fetch(call, _) = rig.held_back(Kind::Fetch) else {
-        unreachable!()
-    };
-    let mut fetched = Fetched::default();
-    fetched.aside.push(Aside {
-        partition: Partition::new(0),
-        key: OrderingKey::new("a").unwrap(),
-        first: early,
-        count: 1,
-    });
-    let now = rig.time();
-    rig.machine.fetched(call, Ok(fetched), now);
+    rig.find_aside(early, "early", "a");
     rig.let_go(Kind::Renew);
     assert!(rig.ran.is_empty(), "it is being taken back");
     rig.let_go(Kind::Settle);

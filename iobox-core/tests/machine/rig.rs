@@ -13,10 +13,11 @@ use std::{
 use iobox_core::{
     Error, Result,
     dispatch::{CallId, Command, Event, Machine, Outcome, RunId, Settings, Time},
-    message::{IdSource, Message},
+    message::{IdSource, Message, OrderingKey},
+    partition::Partition,
     publisher::Durability,
     queue::Queue,
-    store::{Acquired, FetchRequest, Fetched, Renewed, Settled, Settlement},
+    store::{Acquired, Aside, FetchRequest, Fetched, Renewed, Seq, Settled, Settlement, State},
 };
 use uuid::Uuid;
 
@@ -282,6 +283,24 @@ impl Rig {
             .position(|command| Kind::of(command) == kind)
             .unwrap_or_else(|| panic!("no {kind:?} is held back"));
         self.waiting.remove(index).unwrap()
+    }
+
+    /// Answers the oldest fetch that is held back: it found a late row of partition 0 in a crowd, and set
+    /// it aside.
+    pub(crate) fn find_aside(&mut self, seq: Seq, id: &str, key: &str) {
+        self.store.put(0, seq, id, key, self.now);
+        self.store.row_mut(id).state = State::Waiting;
+        let Command::Fetch(call, _) = self.held_back(Kind::Fetch) else {
+            unreachable!()
+        };
+        let mut fetched = Fetched::default();
+        fetched.aside.push(Aside {
+            partition: Partition::new(0),
+            key: OrderingKey::new(key).unwrap(),
+            first: seq,
+            count: 1,
+        });
+        self.reply(Reply::Fetched(call, Ok(fetched)));
     }
 
     /// Performs and answers the oldest call of this kind that is held back, and goes on.

@@ -3,12 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use iobox_core::{
-    dispatch::Command,
-    message::OrderingKey,
-    partition::Partition,
-    store::{Aside, Fetched, State},
-};
+use iobox_core::store::State;
 use proptest::prelude::*;
 
 use crate::{
@@ -243,20 +238,7 @@ fn a_late_row_that_is_set_aside_is_not_overtaken() {
     rig.hold.insert(Kind::Fetch);
     rig.run(ms(1_000));
     // A fetch finds it in a crowd.
-    rig.store.put(0, early, "a1", "a", ms(0));
-    rig.store.row_mut("a1").state = State::Waiting;
-    let Command::Fetch(call, _) = rig.held_back(Kind::Fetch) else {
-        unreachable!()
-    };
-    let mut fetched = Fetched::default();
-    fetched.aside.push(Aside {
-        partition: Partition::new(0),
-        key: OrderingKey::new("a").unwrap(),
-        first: early,
-        count: 1,
-    });
-    let now = rig.time();
-    rig.machine.fetched(call, Ok(fetched), now);
+    rig.find_aside(early, "a1", "a");
     rig.script(|_| Some(ok()));
     rig.outcome("a0", ok());
     rig.let_go(Kind::Fetch);

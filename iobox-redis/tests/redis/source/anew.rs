@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iobox_core::source::Room;
+use iobox_core::source::{Reader, Room};
 use iobox_testkit::{
     servers::Redis,
     source::support::{Read, open, room},
@@ -16,6 +16,22 @@ fn ids(read: &Read) -> Vec<String> {
     let ids = read.deliveries.iter().map(|one| one.message().id());
     ids.filter_map(|id| id.as_str().split_once('/').map(|(_, id)| id.to_owned()))
         .collect()
+}
+
+/// Makes the stream anew, with entries of these ids.
+async fn remake(place: &Place, ids: &[&str]) {
+    place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
+    add(place, ids).await;
+}
+
+/// Reads a batch, for which the reader waits while something else goes on.
+async fn wait_while(read: &mut Read, reader: &mut dyn Reader, work: impl Future<Output = ()>) {
+    let patient = Room {
+        wait: Duration::from_secs(60),
+        ..room(10)
+    };
+    let (stepped, ()) = tokio::join!(read.step(reader, patient), work);
+    stepped.expect("a batch");
 }
 
 #[tokio::test]
@@ -63,16 +79,7 @@ async fn a_reader_that_waits_notices_that_its_stream_was_made_anew() {
     let mut read = Read::default();
     let mut reader = open(&source, None, 1).await;
     read.until(reader.as_mut(), 2).await;
-    let patient = Room {
-        wait: Duration::from_secs(60),
-        ..room(10)
-    };
-    let remaking = async {
-        place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
-        add(&place, &["1-1", "1-2"]).await;
-    };
-    let (stepped, ()) = tokio::join!(read.step(reader.as_mut(), patient), remaking);
-    stepped.expect("a batch");
+    wait_while(&mut read, reader.as_mut(), remake(&place, &["1-1", "1-2"])).await;
     read.until(reader.as_mut(), 4).await;
     assert_eq!(payloads(&read), ["9-1", "9-2", "1-1", "1-2"]);
     reader.close().await;
@@ -87,10 +94,6 @@ async fn what_wakes_a_reader_whose_stream_was_made_anew_is_read_once() {
     let mut read = Read::default();
     let mut reader = open(&source, None, 1).await;
     read.until(reader.as_mut(), 2).await;
-    let patient = Room {
-        wait: Duration::from_secs(60),
-        ..room(10)
-    };
     let remaking = async {
         until("the reader waits", async || {
             let told = place.ask("INFO clients").await;
@@ -98,11 +101,9 @@ async fn what_wakes_a_reader_whose_stream_was_made_anew_is_read_once() {
             told.contains("blocked_clients:1")
         })
         .await;
-        place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
-        add(&place, &["1700000000009-0"]).await;
+        remake(&place, &["1700000000009-0"]).await;
     };
-    let (stepped, ()) = tokio::join!(read.step(reader.as_mut(), patient), remaking);
-    stepped.expect("a batch");
+    wait_while(&mut read, reader.as_mut(), remaking).await;
     read.until(reader.as_mut(), 3).await;
     read.nothing_more(reader.as_mut()).await;
     assert_eq!(ids(&read)[2..], ["1700000000009-0/1"]);
@@ -123,8 +124,7 @@ async fn a_stream_that_is_made_anew_between_two_looks_is_read_once() {
     let mut read = Read::default();
     let mut reader = open(&source, None, 1).await;
     read.until(reader.as_mut(), 2).await;
-    place.ask(&format!("DEL {}{TOPIC}", place.prefix)).await;
-    add(&place, &["1700000000009-0"]).await;
+    remake(&place, &["1700000000009-0"]).await;
     read.until(reader.as_mut(), 3).await;
     assert_eq!(ids(&read)[2..], ["1700000000009-0/1"]);
     reader.close().await;
