@@ -59,6 +59,15 @@ impl End {
     }
 }
 
+/// Fails where the transaction is over: what is written then would be committed by itself.
+pub(crate) fn still_open(conn: &Connection) -> Result<()> {
+    if in_transaction(conn) {
+        Ok(())
+    } else {
+        Err(End::EndedBySql.error())
+    }
+}
+
 /// A transaction under way on the thread for applications.
 pub(crate) struct Open<'a> {
     pub(crate) tx: Transaction<'a>,
@@ -71,9 +80,7 @@ pub(crate) struct Open<'a> {
 
 impl Open<'_> {
     pub(crate) fn commit(self) -> Result<()> {
-        if !in_transaction(&self.tx) {
-            return Err(End::EndedBySql.error());
-        }
+        still_open(&self.tx)?;
         self.ends.store(true, Ordering::Relaxed);
         self.tx.commit().map_err(sql_error)?;
         // Enqueues of others in the meantime wake too early, which costs a look at most.

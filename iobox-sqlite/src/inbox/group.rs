@@ -25,9 +25,8 @@ use tokio::sync::oneshot;
 
 use super::SqliteHandler;
 use crate::{
-    connection::in_transaction,
     error::Failure,
-    open::{End, Open, limited},
+    open::{Open, limited, still_open},
     owner::guarded,
     store::Inner,
 };
@@ -138,10 +137,8 @@ impl Ready {
     fn handle(&self, tx: &Transaction<'_>) -> Outcome {
         self.entered.store(true, Ordering::Relaxed);
         self.handler.handle(tx, &self.message)?;
-        if !in_transaction(tx) {
-            // A mark would be committed by itself, without the effects.
-            return Err(End::EndedBySql.error().into());
-        }
+        // A mark would be committed without the effects.
+        still_open(tx)?;
         match self.queue.mark(tx, &self.success)? {
             Settled::Applied => Ok(Attempted::Committed),
             Settled::LeaseLost => Err("the lease was lost; nothing was committed".into()),
@@ -166,9 +163,7 @@ impl Ready {
         let run = |statement: &str| tx.prepare_cached(statement)?.execute([]);
         run("SAVEPOINT iobox_part")?;
         let outcome = guarded(|| self.handle(tx)).unwrap_or_else(|panic| Err(panic.into()));
-        if !in_transaction(tx) {
-            return Err(End::EndedBySql.error().into());
-        }
+        still_open(tx)?;
         if outcome.is_err() {
             run("ROLLBACK TO iobox_part")?;
         }

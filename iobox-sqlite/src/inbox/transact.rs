@@ -13,9 +13,8 @@ use rusqlite::{Connection, params};
 
 use crate::{
     SqliteStore, SqliteTx,
-    connection::in_transaction,
     error::Failure,
-    open::End,
+    open::still_open,
     store::{Inner, holds},
 };
 
@@ -53,10 +52,7 @@ impl Inner {
         (source, handler): (&SourceName, &HandlerName),
         (origin, id): (Origin, &MessageId),
     ) -> Result<Admitted, Failure> {
-        if !in_transaction(conn) {
-            // The mark would be committed by itself.
-            return Err(End::EndedBySql.error().into());
-        }
+        still_open(conn)?;
         let new = conn.prepare_cached(&self.inbox.admit)?.execute(params![
             source.as_str(),
             handler.as_str(),

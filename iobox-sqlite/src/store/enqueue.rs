@@ -12,7 +12,7 @@ use iobox_core::{
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Inner, SqliteStore};
-use crate::{SqliteTx, connection::in_transaction, error::Failure, migrate, open::End};
+use crate::{SqliteTx, connection::in_transaction, error::Failure, migrate, open::still_open};
 
 impl SqliteStore {
     /// Writes `drafts` in order into a transaction of the caller: they become messages if and only
@@ -102,9 +102,7 @@ pub(crate) fn savepoint<T>(
     conn: &Connection,
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    if !in_transaction(conn) {
-        return Err(End::EndedBySql.error().into());
-    }
+    still_open(conn)?;
     conn.prepare_cached("SAVEPOINT iobox")?.execute([])?;
     let result = work();
     if result.is_err() && in_transaction(conn) {
