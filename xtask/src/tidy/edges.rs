@@ -6,13 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::finding::Finding;
 use super::furniture::{PUBLISHERS, STORES};
+use super::locks::metadata;
 use super::tree::Tree;
-use crate::cargo::cargo;
 
 /// What a crate is in the house.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +44,7 @@ struct Edge {
 }
 
 pub(crate) fn check(tree: &Tree) -> Result<Vec<Finding>> {
-    let mut command = cargo();
-    command
-        .current_dir(tree.root())
-        .args(["metadata", "--no-deps", "--format-version", "1"]);
-    let output = command.output().context("cannot run cargo metadata")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "cargo metadata failed: {}",
-        errors.trim_end()
-    );
-    let metadata = serde_json::from_slice(&output.stdout).context("cargo's metadata is no JSON")?;
+    let metadata = metadata(tree, Path::new("Cargo.toml"))?;
     let root = fs::canonicalize(tree.root()).context("cannot find the repository")?;
     let crates = read(&metadata, &root)?;
 

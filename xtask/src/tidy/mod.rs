@@ -6,6 +6,7 @@ mod edges;
 mod finding;
 mod furniture;
 mod links;
+mod locks;
 mod metrics;
 mod scorecard;
 mod sheets;
@@ -21,17 +22,19 @@ use tree::Tree;
 
 /// Check the repository's own rules.
 ///
-/// Which crate may depend on which; a sentence at the head of every file; the size of files; the
-/// same rooms in every adapter; links that lead somewhere; cases that pages promise; the metrics that a page lists; the scorecard and the
-/// table of the guarantee sheets; words that must not occur.
+/// Which crate may depend on which; lock files beside that of the workspace; a sentence at the head of
+/// every file; the size of files; the same rooms in every adapter; links that lead somewhere; cases that
+/// pages promise; the metrics that a page lists; the scorecard and the table of the guarantee sheets;
+/// words that must not occur.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {}
 
 type Check = fn(&Tree) -> Result<Vec<Finding>>;
 
 /// The checks, in the order of what they say.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     edges::check,
+    locks::check,
     furniture::check,
     docs::check,
     size::check,
