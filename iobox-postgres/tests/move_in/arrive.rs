@@ -164,9 +164,9 @@ async fn the_inbox_arrives_with_a_row_for_each_handler() {
     assert_eq!(
         brief(&a),
         [
+            line("1", State::Done, 2, false),
             line("2", State::Pending, 0, false),
-            line("3", State::Retrying, 1, false),
-            line("1", State::Done, 2, false)
+            line("3", State::Retrying, 1, false)
         ]
     );
     assert_eq!(
@@ -177,7 +177,7 @@ async fn the_inbox_arrives_with_a_row_for_each_handler() {
         ]
     );
     assert_eq!(brief(&c), [line("1", State::Dead, 5, false)]);
-    assert_eq!(seconds(a[2].settled_at), 1_704_153_600);
+    assert_eq!(seconds(a[0].settled_at), 1_704_153_600);
     assert_eq!(b[0].reason.as_deref(), Some("no route"));
     assert_eq!(c[0].reason.as_ref().map(String::len), Some(1_000));
     assert!(!c[0].halts);

@@ -8,6 +8,7 @@ use iobox_redis::{Config, RedisPublisher, RedisSource};
 use iobox_testkit::{
     broker::support,
     source::{Harness, support::TOPICS},
+    suite::support::PATIENCE,
 };
 
 use crate::place::Place;
@@ -103,8 +104,9 @@ impl<const ORDER: bool, const FEW: bool> Harness for Streams<ORDER, FEW> {
 
     async fn foreign(&self, payload: &[u8]) {
         let client = redis::Client::open(self.place.url.as_str()).expect("a client");
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
         let mut client = client
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&patient)
             .await
             .expect("a connection");
         let mut command = redis::cmd("XADD");

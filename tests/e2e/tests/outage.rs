@@ -26,6 +26,8 @@ const KEYS: usize = 500;
 const BATCH: usize = 100;
 const MAX_IN_FLIGHT: usize = 200;
 const OPTIONS: [&str; 6] = ["--batch", "100", "--max-in-flight", "200", "--ttl", "2000"];
+/// A time-to-live of which the time for a broker's reply is a part that no busy machine exceeds.
+const PATIENT: [&str; 6] = ["--batch", "100", "--max-in-flight", "200", "--ttl", "20000"];
 /// How much the relay may grow, in KiB.
 const GROWTH_MAX: u64 = 30 * 1024;
 
@@ -176,7 +178,7 @@ async fn of_redis() {
 async fn of_a_server(database: Arc<Database>, mut broker: Broker) {
     database.open_accounts(KEYS).await;
     let arguments = broker.arguments();
-    let options: Vec<&str> = OPTIONS
+    let options: Vec<&str> = PATIENT
         .into_iter()
         .chain(arguments.iter().map(String::as_str))
         .collect();

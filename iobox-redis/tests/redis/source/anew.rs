@@ -9,7 +9,7 @@ use iobox_testkit::{
 };
 
 use super::{TOPIC, add, payloads, source};
-use crate::support::{Log, Place, server, until};
+use crate::support::{Log, PATIENCE, Place, server, until};
 
 /// The ids of messages, without what stands before that of the entry.
 fn ids(read: &Read) -> Vec<String> {
@@ -163,8 +163,9 @@ async fn forgotten(place: &Place) -> Read {
     let mut restore = redis::cmd("RESTORE");
     restore.arg(&stream).arg(0).arg(earlier).arg("REPLACE");
     let client = redis::Client::open(place.url.as_str()).expect("a client");
-    let connected = client.get_multiplexed_async_connection().await;
-    let mut client = connected.expect("a connection");
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    let connected = client.get_multiplexed_async_connection_with_config(&patient);
+    let mut client = connected.await.expect("a connection");
     let restored: redis::RedisResult<()> = restore.query_async(&mut client).await;
     restored.expect("an earlier state");
     read

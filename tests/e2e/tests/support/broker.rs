@@ -10,10 +10,10 @@ use async_nats::jetstream::{
 use futures_util::StreamExt as _;
 use iobox::nats::wire;
 use iobox_testkit::servers::{Nats, Redis, RedisBuilder, Server};
-use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, FromRedisValue as _, Value, aio::MultiplexedConnection};
 use tokio::task::spawn_blocking;
 
-use super::checker::Accepted;
+use super::{LONG, checker::Accepted};
 
 /// The stream in JetStream, and what its subjects start with.
 const STREAM: &str = "e2e";
@@ -173,7 +173,6 @@ impl Broker {
                 Kept {
                     readers: info.state.consumer_count,
                     entries: removes.then_some(info.state.messages),
-                    needs_reader: retention == RetentionPolicy::Interest,
                 }
             }
             Self::Redis(server) => {
@@ -189,7 +188,6 @@ impl Broker {
                 Kept {
                     readers: groups.len(),
                     entries: Some(pending.sum()),
-                    needs_reader: true,
                 }
             }
         }
@@ -203,9 +201,6 @@ pub(crate) struct Kept {
     pub(crate) readers: usize,
     /// How many entries, where they outlive a reader.
     pub(crate) entries: Option<u64>,
-    /// Whether entries are kept for a reader that is there alone. A work queue keeps them for whoever
-    /// comes: an opening that was dropped there may have deleted the last consumer and made none.
-    pub(crate) needs_reader: bool,
 }
 
 async fn stream(url: &str) -> jetstream::stream::Stream {
@@ -214,10 +209,14 @@ async fn stream(url: &str) -> jetstream::stream::Stream {
     stream.expect("a stream")
 }
 
+/// One that waits for an answer: by default a client gives up after half a second.
 async fn connect_redis(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
-    let client = client.get_multiplexed_async_connection().await;
-    client.expect("a connection")
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(LONG))
+        .set_response_timeout(Some(LONG));
+    let client = client.get_multiplexed_async_connection_with_config(&patient);
+    client.await.expect("a connection")
 }
 
 async fn read_jetstream(url: &str) -> Vec<Accepted> {

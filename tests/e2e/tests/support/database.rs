@@ -79,8 +79,8 @@ impl Database {
         let options = PgConnectOptions::from_str(&url).expect("a URL");
         let pool = PgPoolOptions::new()
             .max_connections(10)
-            // Also bounds the pauses between its tries while a server is down.
-            .acquire_timeout(Duration::from_secs(2))
+            // Also bounds the pauses between its tries while a server is down, at a fifth of it.
+            .acquire_timeout(Duration::from_secs(10))
             .connect_with(options.options([("search_path", schema.as_str())]))
             .await
             .expect("connections");

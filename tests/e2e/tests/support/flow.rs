@@ -237,6 +237,11 @@ impl Flow {
         assert_eq!(kept.readers, 1, "none is left of an earlier opening");
         stop_all(std::mem::take(&mut self.relays)).await;
         stop_all(std::mem::take(&mut self.inboxes)).await;
+        // The right to read may have gone from one to the next while they were stopped, and an opening that
+        // was dropped then leaves what it had made to the next one, which is this.
+        let mut last = Process::inbox(&self.to, "last", &and(&INBOX, &self.broker.arguments()));
+        last.line("READING").await;
+        last.stop().await;
         written
     }
 }

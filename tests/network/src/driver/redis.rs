@@ -1,6 +1,6 @@
 //! A stream in Redis.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use iobox::{
@@ -8,7 +8,7 @@ use iobox::{
     redis::{Config, RedisPublisher, RedisSource},
 };
 use iobox_testkit::servers::{self, unique_schema};
-use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, FromRedisValue as _, Value, aio::MultiplexedConnection};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -16,6 +16,9 @@ use super::{
     pace::{ANSWER, CONNECT},
 };
 use crate::{ledger::Accepted, load::TOPIC};
+
+/// How long the server may take to tell this test what it holds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream, with a prefix of its own.
 #[derive(Debug)]
@@ -33,10 +36,14 @@ impl Redis {
         config.build().expect("a configuration")
     }
 
+    /// One that waits for an answer: by default a client gives up after half a second.
     async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.server.url()).expect("a URL");
-        let client = client.get_multiplexed_async_connection().await;
-        client.expect("a connection")
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let client = client.get_multiplexed_async_connection_with_config(&patient);
+        client.await.expect("a connection")
     }
 
     fn stream(&self) -> String {
