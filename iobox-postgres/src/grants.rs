@@ -76,6 +76,7 @@ const WORK: &str = r#"grant select, insert, update, delete
 grant usage
   on sequence {message_seq}, {replay_seq}, {received_seq}, "{{schema}}"."{{prefix}}inbox_seq"
   to {{role}};
+grant execute on function {timeline}() to {{role}};
 "#;
 
 const VIEW: &str = r#"grant select

@@ -19,12 +19,13 @@ use crate::{
 
 /// The migrations in order; the version is the place in the list, from 1. Text of a version that
 /// was released never changes.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("outbox", include_str!("../migrations/0001_outbox.sql")),
     ("enqueue", include_str!("../migrations/0002_enqueue.sql")),
     ("inbox", include_str!("../migrations/0003_inbox.sql")),
     ("ingest", include_str!("../migrations/0004_ingest.sql")),
     ("log", include_str!("../migrations/0005_log.sql")),
+    ("timeline", include_str!("../migrations/0006_timeline.sql")),
 ];
 
 /// The version that this program knows.
@@ -254,6 +255,7 @@ $iobox$;
 
 -- Tables that were restored into another cluster: what their log and cursors say of transactions is put
 -- into the terms of this one. What was pending leaves the log, and what was done is visible to everybody.
+-- Epochs are of the timeline of this cluster, be it lower.
 do $iobox$
 declare
   here bigint := (select system_identifier from pg_catalog.pg_control_system());
@@ -273,6 +275,7 @@ begin
     where c.partition = m.partition and m.state = 6;
     update {cursor} set seen = pg_catalog.pg_current_snapshot(), ahead = '{}', ahead_xids = '{}',
       behind = '{}', parked_keys = '{}', parked_first = '{}', parked_last = '{}';
+    update {partition} set epoch = (epoch & 4294967295) + (({timeline}() - 1) << 32);
   end if;
   update {meta} set cluster = here where cluster is distinct from here;
 end

@@ -59,7 +59,8 @@ async fn take_over(schema: String, stop: Arc<AtomicBool>) -> u64 {
     let sql = format!(
         "with free as (select partition from \"{schema}\".partition order by partition
            for update skip locked)
-         update \"{schema}\".partition as p set epoch = p.epoch + 1, owner = gen_random_uuid()
+         update \"{schema}\".partition as p set owner = gen_random_uuid(),
+           epoch = greatest(p.epoch, (\"{schema}\".timeline() - 1) << 32) + 1
          from free where p.partition = free.partition"
     );
     let mut rounds = 0;

@@ -124,6 +124,7 @@ async fn older_tables_are_refused_until_they_are_migrated() {
     let older = format!(
         "delete from \"{0}\".migration where version >= 3;
          drop view \"{0}\".outbox;
+         drop function \"{0}\".timeline();
          drop table \"{0}\".cursor, \"{0}\".settled;
          alter table \"{0}\".message drop column xid;
          alter table \"{0}\".meta drop column cluster;

@@ -28,7 +28,8 @@ where i.queue = $1 and i.id = $2::uuid
 /// snapshot is compared with the locked row: a partition that somebody took after the snapshot is
 /// not free, though the snapshot does not show its new owner's row. What was granted to the taker by
 /// a call whose reply was lost, or which took effect late, comes first, and beyond its share. The nil UUID is an owner without a
-/// row: nobody has the partition, and it is still abandoned.
+/// row: nobody has the partition, and it is still abandoned. An epoch is above all that were given on earlier
+/// timelines of the server, those that got lost too.
 ///
 /// The tables have one row for each partition and instance; all reads are by their primary keys.
 /// Returns no row when the taker is expired or gone, and one without a partition when it got none;
@@ -86,7 +87,8 @@ with now as materialized (
   limit (select coalesce(max(r.lost + r.more), 0) from room as r)
   for update of p skip locked
 ), taken as (
-  update {partition} as p set epoch = p.epoch + 1, owner = $2::uuid
+  update {partition} as p
+  set epoch = greatest(p.epoch, ((select {timeline}()) - 1) << 32) + 1, owner = $2::uuid
   from locked as l
   where p.queue = $1 and p.partition = l.partition
   returning p.partition, p.epoch, l.abandoned

@@ -5,7 +5,7 @@ use iobox_core::{inbox::SourceName, partition::Partition, queue::Queue};
 use crate::{Config, ident::Ident};
 
 /// What can stand in braces in a statement for the qualified and quoted name of it.
-const OBJECTS: [&str; 19] = [
+const OBJECTS: [&str; 20] = [
     "message",
     "partition",
     "instance",
@@ -13,6 +13,7 @@ const OBJECTS: [&str; 19] = [
     "migration",
     "id",
     "clock",
+    "timeline",
     "message_seq",
     "replay_seq",
     "handler",
@@ -37,11 +38,16 @@ const BLOCKS: &str = "b.key is not null and (b.state in (1, 2) or (b.state = 3 a
 /// Locks the partition rows FOR SHARE in order, the order of acquisition, before any message is
 /// changed: the changes read its result. A row that an acquisition was changing is waited for and
 /// checked again, and falls out when its epoch is another one now.
+///
+/// The high half of an epoch is the timeline of the server under which it was given, counted from 0. A
+/// caller whose epoch is of an earlier one holds nothing: what it has at hand may be lost, and others may
+/// have its numbers by now.
 const FENCE: &str = "fence as materialized (
   select p.partition from {partition} as p
   join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
     on h.partition = p.partition and h.epoch = p.epoch
   where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
+    and p.epoch > ((select {timeline}()) - 1) << 32
   order by p.partition
   for share of p
 )";
@@ -52,6 +58,7 @@ const FENCE_OF_ONE: &str = "fence as materialized (
   select p.partition from {partition} as p
   where p.queue = $1 and p.partition = $2 and p.epoch = $3
     and p.owner <> '00000000-0000-0000-0000-000000000000'
+    and p.epoch > ((select {timeline}()) - 1) << 32
   for share of p
 )";
 

@@ -16,6 +16,7 @@ use crate::{
 
 impl PostgresStore {
     pub(super) async fn fetch_due(&self, request: &FetchRequest) -> Result<Fetched> {
+        self.known(&request.queue)?;
         let mut fetched = Fetched {
             released: self.release_waiting(request).await?,
             ..Fetched::default()

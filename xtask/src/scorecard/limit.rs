@@ -10,12 +10,6 @@ pub(crate) const POISON: &str = "A message that kills its process ends as a dead
     never sent halts its key, and what was sent does not halt it when more messages came in front of it since than an \
     owner has in memory.";
 
-/// Where G5 ends.
-pub(crate) const FENCE: &str = "A send that is already under way when the lease is lost cannot be called back; it is a copy. A handler that \
-    is under way then runs to its end or its timeout, beside the next attempt elsewhere; what it does in the \
-    store's transaction is refused. A Postgres that comes back without what it had committed gives seqs and \
-    epochs again: see [restore](operations.md#backup-restore-upgrade).";
-
 /// Where G10 ends.
 pub(crate) const COMPANY: &str = "The tests show that others go on; the share of throughput that is left to them is not measured here. What \
     must run alone waits until all that is in flight in its process has ended, and nothing else of its queue \

@@ -1,5 +1,6 @@
 //! `cargo xtask scorecard`: takes the figures of the last runs over, and writes docs/guarantees.md.
 
+mod fencing;
 mod figures;
 mod guarantee;
 mod limit;

@@ -1,6 +1,9 @@
 //! The table of the guarantees. `cargo xtask tidy` looks whether the tests that it names are there.
 
-use super::guarantee::{Guarantee, bounded, count};
+use super::{
+    fencing::FENCING,
+    guarantee::{Guarantee, bounded, count},
+};
 
 pub(crate) const GUARANTEES: [Guarantee; 16] = [
     Guarantee {
@@ -122,33 +125,7 @@ pub(crate) const GUARANTEES: [Guarantee; 16] = [
         )],
         limit: "A copy that comes later than the duplicate window stands in the log; the inbox knows it.",
     },
-    Guarantee {
-        id: "G5",
-        name: "fencing",
-        sentence: "A settle, a release or a batch under an older epoch changes nothing and is told that the lease is \
-                   lost.",
-        needs: "Nothing.",
-        tests: &[
-            (
-                "iobox-testkit/src/suite/fence.rs",
-                "an_older_epoch_settles_nothing",
-            ),
-            (
-                "iobox-testkit/src/suite/fence.rs",
-                "a_racing_takeover_splits_settlements_cleanly",
-            ),
-            (
-                "iobox-testkit/src/suite/lease.rs",
-                "racing_instances_never_share_an_epoch",
-            ),
-            (
-                "iobox-testkit/src/suite/inbox/takeover.rs",
-                "an_ingest_of_an_older_epoch_stores_nothing",
-            ),
-        ],
-        kills: &[],
-        limit: super::limit::FENCE,
-    },
+    FENCING,
     Guarantee {
         id: "G6",
         name: "independence of clocks",
