@@ -12,7 +12,7 @@ use iobox::{
 use super::{
     row::Row,
     slip::Slip,
-    store::FileStore,
+    store::{FileStore, fits},
     table::{Change, Edit},
 };
 
@@ -73,6 +73,8 @@ impl Enqueue for FileStore {
         let partitions = self.partitions;
         let mut own: HashSet<String> = tx.rows.iter().map(|(row, _)| row.id.clone()).collect();
         let enqueue = move |edit: &mut Edit<'_>, now| {
+            // A program that only enqueues never opens the store.
+            fits(edit, partitions)?;
             let seal = |draft: &Draft| draft.seal(edit.origin(), Limits::default(), &RandomIds);
             // All of them are checked before anything is written.
             let sealed = drafts.iter().map(seal).collect::<Result<Vec<_>>>()?;

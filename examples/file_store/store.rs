@@ -117,6 +117,27 @@ impl FileStore {
     }
 }
 
+/// Refuses a file that this program must not write into.
+pub(super) fn fits(edit: &Edit<'_>, configured: Partitions) -> Result<()> {
+    let Some(born) = edit.born else {
+        return Err(Error::invalid("the file is empty; run migrate"));
+    };
+    if born.version > VERSION {
+        return Err(Error::invalid(format!(
+            "the file has version {}; this program knows {VERSION}: update it",
+            born.version
+        )));
+    }
+    if born.partitions != configured.count() {
+        return Err(Error::invalid(format!(
+            "the file has {} partitions, the program is configured with {}",
+            born.partitions,
+            configured.count()
+        )));
+    }
+    Ok(())
+}
+
 impl Inner {
     fn run<T>(&mut self, work: impl FnOnce(&mut Edit<'_>, Duration) -> Result<T>) -> Result<T> {
         let now = self.now();
@@ -152,22 +173,7 @@ impl Store for FileStore {
         self.known(queue)?;
         let configured = self.partitions;
         self.run(move |edit, _| {
-            let Some(born) = edit.born else {
-                return Err(Error::invalid("the file is empty; run migrate"));
-            };
-            if born.version > VERSION {
-                return Err(Error::invalid(format!(
-                    "the file has version {}; this program knows {VERSION}: update it",
-                    born.version
-                )));
-            }
-            if born.partitions != configured.count() {
-                return Err(Error::invalid(format!(
-                    "the file has {} partitions, the program is configured with {}",
-                    born.partitions,
-                    configured.count()
-                )));
-            }
+            fits(edit, configured)?;
             Ok(StoreInfo {
                 origin: edit.origin(),
                 partitions: configured,
@@ -177,18 +183,21 @@ impl Store for FileStore {
     }
 
     async fn renew(&self, request: &RenewRequest) -> Result<Renewed> {
+        self.known(&request.queue)?;
         let request = request.clone();
         self.run(move |edit, now| Ok(edit.renew(&request, now)))
             .await
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Acquired> {
+        self.known(&request.queue)?;
         let request = request.clone();
         self.run(move |edit, now| Ok(edit.acquire(&request, now)))
             .await
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<()> {
+        self.known(&request.queue)?;
         let request = request.clone();
         let give_back = move |edit: &mut Edit<'_>, _| {
             edit.give_back(&request);
@@ -198,6 +207,7 @@ impl Store for FileStore {
     }
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Fetched> {
+        self.known(&request.queue)?;
         let request = request.clone();
         self.run(move |edit, now| Ok(edit.fetch(&request, now)))
             .await

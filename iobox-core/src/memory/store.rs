@@ -160,19 +160,23 @@ impl Store for MemoryStore {
     }
 
     async fn renew(&self, request: &RenewRequest) -> Result<Renewed> {
+        self.known(&request.queue)?;
         Ok(self.table().renew(request, self.now()))
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Acquired> {
+        self.known(&request.queue)?;
         Ok(self.table().acquire(request, self.now()))
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<()> {
+        self.known(&request.queue)?;
         self.table().give_back(request);
         Ok(())
     }
 
     async fn fetch(&self, request: &FetchRequest) -> Result<Fetched> {
+        self.known(&request.queue)?;
         Ok(self.table().fetch(request, self.now()))
     }
 

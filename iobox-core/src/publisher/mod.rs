@@ -21,10 +21,17 @@ pub trait Publisher: Send + Sync + fmt::Debug + 'static {
     /// What was not reported when this returns, is dropped, or panics counts as
     /// [`Unknown`](PublishError::Unknown). Before sending, the connection is checked: not connected
     /// is [`Unavailable`](PublishError::Unavailable), which means definitely not sent.
+    ///
+    /// `Ok` is said of what the broker keeps for whoever reads it. A broker that confirms what it then drops,
+    /// since no queue takes the topic, has not taken it: that is
+    /// [`Permanent`](PublishError::Permanent), or [`Transient`](PublishError::Transient) if a queue may come.
     async fn publish(&self, batch: &[Message], outcomes: &mut Outcomes);
 
     /// Asks the broker whether it can take messages, and how well it keeps them: at start and
-    /// while it is not answering.
+    /// while it is not answering. Ends by itself when the broker is silent.
+    ///
+    /// The relay writes what this returns to the log and judges nothing: a broker that would lose what it
+    /// confirms is an error of kind [`Invalid`](crate::ErrorKind::Invalid), unless the user asked for it.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot be reached;

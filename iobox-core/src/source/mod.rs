@@ -31,6 +31,10 @@ pub enum Order {
 }
 
 /// A stream of a broker that feeds an inbox.
+///
+/// Every call here and of its [`Reader`] ends by itself when the broker is silent, with an error or, if it is
+/// [`next`](Reader::next), with an empty batch: who calls waits for as long as that takes, and nobody else reads
+/// in the meantime.
 #[async_trait]
 pub trait Source: Send + Sync + fmt::Debug + 'static {
     /// Its name: messages are known by it, so that it must stay the same for the life of the stream.

@@ -21,7 +21,8 @@ pub trait Enqueue: Store {
     /// transaction in a state in which only a rollback is sound.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a draft that breaks a bound;
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a draft that breaks a bound, and for what
+    /// [`open`](super::Store::open) refuses, which a program that only enqueues never calls;
     /// [`Conflict`](crate::ErrorKind::Conflict) when the database asks to run the transaction again.
     async fn enqueue(&self, tx: &mut Self::Tx, drafts: &[Draft]) -> Result<Vec<Enqueued>>;
 }

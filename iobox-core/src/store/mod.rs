@@ -3,11 +3,14 @@
 //! Three rules hold for every method of every trait here:
 //!
 //! * Durations cross the trait, never instants: the store adds them to its own clock, so that
-//!   instances with wrong clocks cannot disagree.
+//!   instances with wrong clocks cannot disagree. Times in what a person selects are of that clock.
 //! * A future that is dropped leaves the call done or not done, never half done; every call may be
 //!   repeated.
 //! * An error of kind [`Unavailable`](crate::ErrorKind::Unavailable) leaves open whether the call
-//!   took effect.
+//!   took effect. Where a database asks for a transaction to be run again, a call that has opened it does so
+//!   itself; [`Conflict`](crate::ErrorKind::Conflict) is said of transactions of the caller.
+//!
+//! A handle is of one queue: a call that names another is [`Invalid`](crate::ErrorKind::Invalid).
 
 mod admin;
 mod enqueue;
@@ -63,7 +66,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Extends the life of an instance, or registers it.
     ///
-    /// Renewing an expired instance that nobody deleted succeeds. Nothing else is written.
+    /// Renewing an expired instance that nobody deleted succeeds. Nothing else is written. It takes a path
+    /// on which no other call can hold it up, however many handlers have transactions open: a renewal that
+    /// comes late is a lost lease.
     async fn renew(&self, request: &RenewRequest) -> Result<Renewed>;
 
     /// Deletes expired instances, computes the caller's share, and takes free partitions up to it.

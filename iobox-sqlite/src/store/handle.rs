@@ -176,6 +176,7 @@ impl Store for SqliteStore {
     }
 
     async fn renew(&self, request: &RenewRequest) -> Result<Renewed> {
+        self.inner.known(&request.queue)?;
         let (sql, gate, request) = (self.sql(), self.gate(), request.clone());
         let renewed = self.inner.lease.call(move |conn| {
             gate.write(Urgency::Urgent, conn, |tx| lease::renew(tx, &sql, &request))
@@ -184,6 +185,7 @@ impl Store for SqliteStore {
     }
 
     async fn acquire(&self, request: &AcquireRequest) -> Result<Acquired> {
+        self.inner.known(&request.queue)?;
         let (sql, gate, request) = (self.sql(), self.gate(), request.clone());
         let acquired = self.inner.lease.call(move |conn| {
             gate.write(Urgency::Urgent, conn, |tx| {
@@ -194,6 +196,7 @@ impl Store for SqliteStore {
     }
 
     async fn release(&self, request: &ReleaseRequest) -> Result<()> {
+        self.inner.known(&request.queue)?;
         let (sql, gate, request) = (self.sql(), self.gate(), request.clone());
         let released = self.inner.lease.call(move |conn| {
             gate.write(Urgency::Urgent, conn, |tx| {

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use iobox_core::publisher::{Publisher as _, Receipt};
+use iobox_core::{
+    ErrorKind,
+    publisher::{Publisher as _, Receipt},
+};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -77,6 +80,9 @@ pub async fn a_lost_reply_is_unknown<H: Harness>() {
     let sent = batch.clone();
     let publishing = tokio::spawn(async move { publish(publisher.as_ref(), &sent).await });
     holds(&harness, 1 + batch.len()).await;
+    let probed = timeout(PATIENCE, harness.publisher().probe()).await;
+    let error = probed.expect("probe returns").expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     harness.cut().await;
     let outcomes = publishing.await.expect("a publish");
     assert!(outcomes.iter().all(is_unknown), "{outcomes:?}");
@@ -260,7 +266,7 @@ pub async fn a_probe_of_an_unreachable_broker_is_unavailable<H: Harness>() {
         }
     });
     let error = refused.await.expect("the lost connection is noticed");
-    assert_eq!(error.kind(), iobox_core::ErrorKind::Unavailable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let publisher = mended(&harness).await;
     assert_eq!(publisher.probe().await.expect("a probe"), H::DURABILITY);
 }
@@ -275,7 +281,7 @@ pub async fn a_publisher_may_start_first<H: Harness>() {
     let early = match harness.another().await {
         Ok(early) => early,
         Err(error) => {
-            assert_eq!(error.kind(), iobox_core::ErrorKind::Unavailable, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             harness.mend().await;
             harness.another().await.expect("a publisher")
         }

@@ -85,6 +85,9 @@ pub async fn a_silent_broker_is_survived<H: Harness>() {
     if H::CAN_BE_CUT {
         harness.mute().await;
         harness.publish(&range(5, 8)).await;
+        let probed = timeout(PATIENCE, harness.source().probe()).await;
+        let error = probed.expect("probe returns").expect_err("no answer");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let ended = timeout(PATIENCE, async {
             while let Ok(batch) = reader.next(room(10)).await {
                 assert!(batch.is_empty(), "the line is mute");

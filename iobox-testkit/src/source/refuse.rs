@@ -146,4 +146,11 @@ pub async fn a_stream_made_anew_is_read_from_its_beginning<H: Harness>() {
     read.until(reader.as_mut(), 25).await;
     assert_eq!(read.ids(), ids_of(&range(0, 25)));
     reader.close().await;
+    // One that is longer by the time it is read: a number alone does not tell it.
+    harness.remake().await;
+    harness.publish(&range(25, 55)).await;
+    let mut reader = open(harness.source().as_ref(), read.position.as_ref(), 3).await;
+    read.until(reader.as_mut(), 55).await;
+    assert_eq!(read.ids(), ids_of(&range(0, 55)));
+    reader.close().await;
 }

@@ -12,13 +12,10 @@ use tokio::time::timeout;
 use super::{
     Harness, OpenTransaction,
     support::{
-        Instance, LATER, dead, done, enqueue, enqueue_results, entries, keyed, labels, partitions,
-        plain, purge, state,
+        Instance, LATER, MOMENT, dead, done, enqueue, enqueue_results, entries, keyed, labels,
+        partitions, plain, purge, state,
     },
 };
-
-/// How long a first transaction stays open for a second one to meet it.
-const MOMENT: Duration = Duration::from_millis(200);
 
 /// A second message with an id is reported as a duplicate of the first, which stays as it was.
 pub async fn a_second_message_with_an_id_is_a_duplicate<H: Harness>() {

@@ -1,16 +1,22 @@
 //! Opening: what a store says of itself, and which tables it refuses.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use iobox_core::{
     Error, ErrorKind,
+    inbox::HandlerName,
+    message::MessageId,
     queue::Queue,
-    store::{Body, Store},
+    store::{
+        AcquireRequest, Admin, Body, FetchRequest, InstanceId, ReleaseRequest, RenewRequest,
+        Selection, Store,
+    },
 };
+use uuid::Uuid;
 
 use super::{
     Harness, Misfit,
-    support::{Instance, enqueue, partitions, plain},
+    support::{Instance, TTL, enqueue, partitions, plain},
 };
 
 /// A store that is opened tells the number of its partitions.
@@ -64,6 +70,66 @@ pub async fn another_partition_count_is_refused<H: Harness>() {
         let text = error.to_string();
         assert!(text.contains('8') && text.contains("32"), "{text}");
     }
+}
+
+/// A handle answers for its own queue alone: asked for another one it refuses, and changes nothing.
+pub async fn another_queue_is_refused<H: Harness>() {
+    let harness = H::fresh(partitions(1)).await;
+    enqueue(&harness, &[plain("a").id("a")]).await;
+    let store = harness.store().as_ref();
+    let handler = HandlerName::new("nobody").expect("a name");
+    let queue = Queue::Inbox(handler);
+    let instance = InstanceId::new(Uuid::now_v7());
+    let id = MessageId::new("a").expect("an id");
+    let selection = Selection::One(id.clone());
+    let renew = RenewRequest {
+        queue: queue.clone(),
+        instance,
+        ttl: TTL,
+        register: true,
+        in_flight: 0,
+    };
+    let acquire = AcquireRequest {
+        queue: queue.clone(),
+        instance,
+        held: Vec::new(),
+    };
+    let release = ReleaseRequest {
+        queue: queue.clone(),
+        instance,
+        partitions: Vec::new(),
+        leave: true,
+    };
+    let fetch = FetchRequest {
+        queue: queue.clone(),
+        partitions: Vec::new(),
+        limit: 1,
+        bytes: 1,
+    };
+    let asked = [
+        ("open", store.open(&queue).await.err()),
+        ("renew", store.renew(&renew).await.err()),
+        ("acquire", store.acquire(&acquire).await.err()),
+        ("release", store.release(&release).await.err()),
+        ("fetch", store.fetch(&fetch).await.err()),
+        ("stats", store.stats(&queue).await.err()),
+        ("get", store.get(&queue, &id).await.err()),
+        (
+            "replay",
+            store.replay(&queue, &selection, false).await.err(),
+        ),
+        (
+            "discard",
+            store.discard(&queue, &selection, false).await.err(),
+        ),
+        ("purge", store.purge(&queue, Duration::ZERO, 10).await.err()),
+    ];
+    for (call, error) in asked {
+        let error = error.unwrap_or_else(|| panic!("{call} answers for another queue"));
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{call}: {error}");
+    }
+    let stats = store.stats(&Queue::Outbox).await.expect("stats");
+    assert_eq!((stats.pending, stats.instances.len()), (1, 0));
 }
 
 /// The error of a store that must not open, or `None` where there is no such store.

@@ -117,6 +117,10 @@ fn read(noun: &'static str, text: &str) -> Vec<Case> {
     let mut found = Vec::new();
     let mut doc = String::new();
     for line in text.lines() {
+        // Between two paragraphs.
+        if line == "///" {
+            continue;
+        }
         if let Some(sentence) = line.strip_prefix("/// ") {
             if !doc.is_empty() {
                 doc.push(' ');

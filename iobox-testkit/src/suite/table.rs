@@ -14,6 +14,7 @@ macro_rules! __store_table {
                 tables_that_nobody_migrated_are_refused
                 tables_newer_than_the_program_are_refused
                 another_partition_count_is_refused
+                another_queue_is_refused
             }
             lease {
                 a_registered_instance_gets_every_partition

@@ -42,6 +42,7 @@ macro_rules! __inbox_table {
                 a_mark_and_its_commit_are_one_call
                 a_takeover_before_the_mark_commits_one_set_of_effects
                 an_admitted_message_is_admitted_once
+                a_message_of_two_open_transactions_is_admitted_once
             }
             handle {
                 every_handler_handles_every_message

@@ -1,15 +1,24 @@
 //! Transactions of handlers: effects and mark commit together, under the fence.
 
+use std::sync::Arc;
+
 use iobox_core::{
+    Error, ErrorKind, Result,
+    inbox::SourceName,
     message::{MessageId, Origin},
     queue::Queue,
     store::{Admin, Admitted, Enqueue, Pending, Settled, Store, Transact},
 };
 
+use tokio::time::timeout;
+
 use super::support::{Worker, delivery, name, receive, source, stats, subscribe};
-use crate::suite::{
-    Harness,
-    support::{TTL, partitions, plain},
+use crate::{
+    broker::support::ORIGIN,
+    suite::{
+        Harness,
+        support::{MOMENT, TTL, partitions, plain},
+    },
 };
 
 /// How many messages are in the outbox: the effects of the handlers here.
@@ -153,11 +162,10 @@ where
     let harness = H::fresh(partitions(1)).await;
     let store = harness.store().as_ref();
     let id = MessageId::new("1").expect("an id");
-    let admit = async |handler: &str, commits: bool| {
+    let admit = async |source: &SourceName, handler: &str, origin: Origin, commits: bool| {
         let mut tx = store.begin_handling().await.expect("begin");
-        let (source, handler) = (source(), name(handler));
         let admitted = store
-            .admit(&mut tx, &source, &handler, Origin::FOREIGN, &id)
+            .admit(&mut tx, source, &name(handler), origin, &id)
             .await
             .expect("admit");
         if commits {
@@ -165,10 +173,68 @@ where
         }
         admitted
     };
-    assert_eq!(admit("a", false).await, Admitted::Fresh);
-    assert_eq!(admit("a", true).await, Admitted::Fresh);
-    assert_eq!(admit("a", true).await, Admitted::Duplicate);
-    assert_eq!(admit("b", true).await, Admitted::Fresh);
+    let (shop, mill) = (source(), SourceName::new("mill").expect("a source"));
+    let foreign = Origin::FOREIGN;
+    assert_eq!(admit(&shop, "a", foreign, false).await, Admitted::Fresh);
+    let marks = [
+        (&shop, "a", foreign),
+        (&shop, "b", foreign),
+        (&mill, "a", foreign),
+        (&shop, "a", ORIGIN),
+    ];
+    for expected in [Admitted::Fresh, Admitted::Duplicate] {
+        for (source, handler, origin) in marks {
+            let admitted = admit(source, handler, origin, true).await;
+            assert_eq!(admitted, expected, "{source} {handler} {origin}");
+        }
+    }
+}
+
+/// Of two open transactions that admit the same message, one commits it as fresh: the other is told of a
+/// duplicate, or its commit is refused.
+///
+/// Where one transaction at a time may write, the second begins after the first.
+pub async fn a_message_of_two_open_transactions_is_admitted_once<H: Harness>()
+where
+    H::Store: Transact,
+{
+    let harness = H::fresh(partitions(1)).await;
+    let store = harness.store();
+    let mut first = store.begin_handling().await.expect("begin");
+    let admitted = admit(store.as_ref(), &mut first).await.expect("admit");
+    assert_eq!(admitted, Admitted::Fresh);
+    let another = Arc::clone(store);
+    let mut second = tokio::spawn(async move {
+        let mut tx = another.begin_handling().await.expect("begin");
+        let admitted = admit(another.as_ref(), &mut tx).await?;
+        another.commit_handling(tx).await?;
+        Ok::<_, Error>(admitted)
+    });
+    // It may be through by then, or wait for the first transaction.
+    let early = timeout(MOMENT, &mut second).await.ok();
+    let committed = store.commit_handling(first).await;
+    let ended = match early {
+        Some(ended) => ended,
+        None => second.await,
+    };
+    let ended = ended.expect("the second transaction does not panic");
+    let mut fresh = 0;
+    for committed in [committed.map(|()| Admitted::Fresh), ended] {
+        match committed {
+            Ok(Admitted::Fresh) => fresh += 1,
+            Ok(Admitted::Duplicate) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
+        }
+    }
+    assert_eq!(fresh, 1);
+}
+
+async fn admit<S: Transact>(store: &S, tx: &mut S::Tx) -> Result<Admitted> {
+    let id = MessageId::new("1").expect("an id");
+    let handler = name("a");
+    store
+        .admit(tx, &source(), &handler, Origin::FOREIGN, &id)
+        .await
 }
 
 /// A message for handler `a`, and a worker of that handler that has fetched it.

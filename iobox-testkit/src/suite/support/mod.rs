@@ -25,5 +25,8 @@ pub const TTL: Duration = Duration::from_secs(60);
 /// A delay that no case outlives unless it moves the clock.
 pub const LATER: Duration = Duration::from_secs(600);
 
+/// How long a first transaction stays open for a second one to meet it.
+pub const MOMENT: Duration = Duration::from_millis(200);
+
 /// How long a case waits for something that should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(30);
