@@ -25,8 +25,11 @@ const MIGRATIONS: [(&str, &str); 6] = [
     ("inbox", include_str!("../migrations/0003_inbox.sql")),
     ("ingest", include_str!("../migrations/0004_ingest.sql")),
     ("log", include_str!("../migrations/0005_log.sql")),
-    ("timeline", include_str!("../migrations/0006_timeline.sql")),
+    ("timeline", TIMELINE),
 ];
+
+/// What tells the timeline of the server; of the sixth version, and made anew by every migration.
+const TIMELINE: &str = include_str!("../migrations/0006_timeline.sql");
 
 /// The version that this program knows.
 pub(crate) const VERSION: usize = MIGRATIONS.len();
@@ -196,7 +199,7 @@ $iobox$;
 "
         );
     }
-    text.push_str(TAIL);
+    text.push_str(&TAIL.replace("{{timeline_of_this_server}}", TIMELINE));
     let filled = names.fill(&text);
     filled
         .replace("{{version}}", &VERSION.to_string())
@@ -251,6 +254,11 @@ begin
   update {meta} set payload_max = {{payload_max}}, wake_up = {{wake_up}}
     where payload_max <> {{payload_max}} or wake_up <> {{wake_up}};
 end
+$iobox$;
+
+do $iobox$
+begin
+{{timeline_of_this_server}}end
 $iobox$;
 
 -- Tables that were restored into another cluster: what their log and cursors say of transactions is put

@@ -7,8 +7,8 @@
 //! * A future that is dropped leaves the call done or not done, never half done; every call may be
 //!   repeated.
 //! * An error of kind [`Unavailable`](crate::ErrorKind::Unavailable) leaves open whether the call
-//!   took effect. Where a database asks for a transaction to be run again, a call that has opened it does so
-//!   itself; [`Conflict`](crate::ErrorKind::Conflict) is said of transactions of the caller.
+//!   took effect. One of kind [`Conflict`](crate::ErrorKind::Conflict) says that the database wants the
+//!   transaction to be run again: a call that has opened it may do so itself, and should where it is seldom.
 //!
 //! A handle is of one queue: a call that names another is [`Invalid`](crate::ErrorKind::Invalid).
 

@@ -27,7 +27,8 @@ where i.queue = $1 and i.id = $2::uuid
 /// SKIP LOCKED, so that this never waits for a settle or for another taker. The epoch of the
 /// snapshot is compared with the locked row: a partition that somebody took after the snapshot is
 /// not free, though the snapshot does not show its new owner's row. What was granted to the taker by
-/// a call whose reply was lost, or which took effect late, comes first, and beyond its share. The nil UUID is an owner without a
+/// a call whose reply was lost, or which took effect late, comes first, and beyond its share; and so does
+/// what it knows to hold since before a promotion of the server, which no fence takes any more. The nil UUID is an owner without a
 /// row: nobody has the partition, and it is still abandoned. An epoch is above all that were given on earlier
 /// timelines of the server, those that got lost too.
 ///
@@ -69,8 +70,9 @@ with now as materialized (
   where p.queue = $1 and (
     p.owner is null
     or p.owner not in (select id from live)
-    or (p.owner = $2::uuid and (p.partition, p.epoch) not in (
-      select * from unnest($3::smallint[], $4::bigint[])
+    or (p.owner = $2::uuid and (
+      p.epoch <= ((select {timeline}()) - 1) << 32
+      or (p.partition, p.epoch) not in (select * from unnest($3::smallint[], $4::bigint[]))
     ))
   )
 ), room as materialized (
@@ -99,10 +101,12 @@ order by t.partition
 ";
 
 /// Gives partitions back. `$1` queue, `$2` instance, `$3` partitions, `$4` their epochs, `$5`
-/// whether the instance leaves, `$6` which of them are still abandoned. Locks the partitions in order and waits for settles under way.
+/// whether the instance leaves, `$6` which of them are still abandoned; so is one that was taken before a
+/// promotion of the server, which may have lost what was settled. Locks the partitions in order and waits for settles under way.
 const RELEASE: &str = "
 with held as materialized (
-  select p.partition, h.abandoned from {partition} as p
+  select p.partition, h.abandoned or p.epoch <= ((select {timeline}()) - 1) << 32 as abandoned
+  from {partition} as p
   join unnest($3::smallint[], $4::bigint[], $6::boolean[]) as h (partition, epoch, abandoned)
     on h.partition = p.partition and h.epoch = p.epoch
   where p.queue = $1 and p.owner = $2::uuid

@@ -9,232 +9,37 @@
 mod support;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use iobox::{
-    Relay,
-    message::{Draft, Message},
-    postgres::{Config, PostgresStore},
+    Inbox, Relay, Router,
+    handler::from_fn,
+    inbox::Received,
+    memory::MemoryBroker,
+    message::Message,
+    postgres::PostgresStore,
     publisher::{Durability, Outcomes, Publisher, Receipt},
-    queue::Queue,
-    store::{
-        AcquireRequest, Acquired, Admin as _, Change, Enqueue as _, FetchPartition, FetchRequest,
-        Grant, InstanceId, Pending, RenewRequest, Renewed, Settled, Settlement, Store as _,
-        Verdict,
-    },
+    store::{Settled, Subscribe as _},
 };
-use iobox_testkit::servers::Postgres;
-use sqlx::{Connection as _, PgConnection};
-use support::{LONG, POLL, answered, until};
-use tokio::task::spawn_blocking;
-use uuid::Uuid;
+use iobox_testkit::{
+    broker::support::publish_all,
+    source::support::range,
+    suite::inbox::support::{source, subscription},
+};
+use support::{
+    LONG, POLL, answered,
+    standby::{Standby, config},
+    until,
+};
 
 /// Longer than a server takes to come back.
-const TTL: Duration = Duration::from_secs(30);
-
-/// A server whose data folder a test puts back.
-#[derive(Debug)]
-struct Standby {
-    server: Postgres,
-    data: PathBuf,
-    store: PostgresStore,
-}
-
-impl Standby {
-    /// With tables of one partition.
-    async fn new() -> Self {
-        let server = spawn_blocking(Postgres::private).await.expect("no panic");
-        let server = server.expect("a server of its own");
-        let config = Config::builder().partitions(1).build();
-        let store = PostgresStore::connect_url(server.url(), config.expect("a configuration"));
-        let store = store.await.expect("a store");
-        store.migrate().await.expect("tables");
-        let mut connection = PgConnection::connect(server.url())
-            .await
-            .expect("a session");
-        let folder: String = sqlx::query_scalar("select current_setting('data_directory')")
-            .fetch_one(&mut connection)
-            .await
-            .expect("the folder of the data");
-        Self {
-            server,
-            data: PathBuf::from(folder),
-            store,
-        }
-    }
-
-    /// All that the standby gets.
-    fn replicate(&mut self) {
-        self.server.stop().expect("a stop");
-        copy(&self.data, &self.data.with_extension("standby"));
-        self.server.start().expect("a start");
-    }
-
-    /// The server is lost with what came later, and the standby is promoted in its place.
-    fn promote(&mut self) {
-        self.server.kill().expect("a kill");
-        fs::remove_dir_all(&self.data).expect("the data of the lost server");
-        copy(&self.data.with_extension("standby"), &self.data);
-        // There is no more to be had: it takes over, on a timeline of its own.
-        fs::copy(
-            self.data.join("PG_VERSION"),
-            self.data.join("recovery.signal"),
-        )
-        .expect("a signal");
-        copy_owner(
-            &self.data.join("PG_VERSION"),
-            &self.data.join("recovery.signal"),
-        );
-        let settings = self.data.join("postgresql.auto.conf");
-        let text = fs::read_to_string(&settings).expect("settings");
-        fs::write(&settings, text + "\nrestore_command = 'false'\n").expect("settings");
-        self.server.start().expect("a start");
-    }
-
-    async fn timeline(&self) -> String {
-        let sql = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()";
-        let mut timeline = None;
-        until(LONG, "the end of the recovery", async || {
-            let Ok(mut connection) = PgConnection::connect(self.server.url()).await else {
-                return false;
-            };
-            let row = sqlx::query_scalar(sql)
-                .fetch_optional(&mut connection)
-                .await;
-            timeline = row.expect("a timeline");
-            timeline.is_some()
-        })
-        .await;
-        timeline.expect("a timeline")
-    }
-
-    /// Again when the store meets one of its connections that are dead.
-    async fn enqueue(&self, id: &str) {
-        answered(async || {
-            let mut connection = PgConnection::connect(self.server.url())
-                .await
-                .expect("a session");
-            let mut tx = connection.begin().await.expect("a transaction");
-            let draft = Draft::new("orders", id.to_owned()).key("k").id(id);
-            self.store.enqueue(&mut tx, &[draft]).await?;
-            tx.commit().await.expect("a commit");
-            Ok(())
-        })
-        .await;
-    }
-
-    async fn unsettled(&self) -> u64 {
-        let stats = answered(async || self.store.stats(&Queue::Outbox).await).await;
-        stats.unsettled()
-    }
-
-    async fn claim(&self) -> Claim {
-        let mut claim = Claim {
-            store: self.store.clone(),
-            instance: InstanceId::new(Uuid::now_v7()),
-            grants: Vec::new(),
-        };
-        claim.register().await;
-        claim.acquire().await;
-        claim
-    }
-}
-
-/// As it is, with its owners.
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(status.expect("cp").success(), "{}", from.display());
-}
-
-fn copy_owner(from: &Path, to: &Path) {
-    let status = Command::new("chown")
-        .arg("--reference")
-        .arg(from)
-        .arg(to)
-        .status();
-    assert!(status.expect("chown").success(), "{}", to.display());
-}
-
-/// An instance and what it was granted.
-struct Claim {
-    store: PostgresStore,
-    instance: InstanceId,
-    grants: Vec<Grant>,
-}
-
-impl Claim {
-    async fn register(&self) {
-        let request = RenewRequest {
-            queue: Queue::Outbox,
-            instance: self.instance,
-            ttl: TTL,
-            register: true,
-            in_flight: 0,
-        };
-        let renewed = answered(async || self.store.renew(&request).await).await;
-        assert_eq!(renewed, Renewed::Alive);
-    }
-
-    /// Acquires as one that holds nothing.
-    async fn acquire(&mut self) {
-        let request = AcquireRequest {
-            queue: Queue::Outbox,
-            instance: self.instance,
-            held: Vec::new(),
-        };
-        let acquired = answered(async || self.store.acquire(&request).await).await;
-        let Acquired::Share { granted, .. } = acquired else {
-            panic!("the instance is gone");
-        };
-        assert_eq!(granted.len(), 1);
-        self.grants = granted;
-    }
-
-    async fn fetch(&self) -> Pending {
-        let part = |grant: &Grant| FetchPartition {
-            partition: grant.partition,
-            epoch: grant.epoch,
-            limit: 10,
-            held: Vec::new(),
-            full: Vec::new(),
-            release: Vec::new(),
-            sweep: false,
-        };
-        let request = FetchRequest {
-            queue: Queue::Outbox,
-            partitions: self.grants.iter().map(part).collect(),
-            limit: 10,
-            bytes: 1 << 20,
-        };
-        let fetched = answered(async || self.store.fetch(&request).await).await;
-        let [row] = &fetched.pending[..] else {
-            panic!("{:?}", fetched.pending);
-        };
-        row.clone()
-    }
-
-    async fn settle(&self, row: &Pending) -> Settled {
-        let settlement = Settlement {
-            partition: row.partition,
-            epoch: self.grants[0].epoch,
-            seq: row.seq,
-            revision: row.revision,
-            attempt: row.attempt + 1,
-            change: Change::Verdict(Verdict::Done { duplicate: false }),
-        };
-        let settled = answered(async || self.store.settle(std::slice::from_ref(&settlement)).await);
-        settled.await[0]
-    }
-}
+const TTL: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_from_before_settles_nothing() {
@@ -280,6 +85,72 @@ async fn a_claim_that_was_lost_is_not_given_to_another() {
     assert!(after.grants[0].epoch > before.grants[0].epoch);
     assert_eq!(before.settle(&lost).await, Settled::LeaseLost);
     assert_eq!(after.settle(&new).await, Settled::Applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_were_lost_route_nothing() {
+    let mut standby = Standby::new().await;
+    standby.replicate();
+    let lost = [subscription("orders", "lost")];
+    answered(async || standby.store.subscribe(&lost).await).await;
+    // Known by its version, which is given again.
+    assert_eq!(
+        standby.receive("orders", "1").await,
+        Received::New { handlers: 1 }
+    );
+    standby.promote();
+    assert_eq!(standby.timeline().await, "00000002");
+
+    let another = PostgresStore::connect_url(standby.server.url(), config()).await;
+    let another = another.expect("a store");
+    let given = subscription("bills", "new");
+    another.subscribe(&[given]).await.expect("a subscription");
+    assert_eq!(
+        standby.receive("orders", "2").await,
+        Received::New { handlers: 0 }
+    );
+    assert_eq!(
+        standby.receive("bills", "3").await,
+        Received::New { handlers: 1 }
+    );
+}
+
+/// It is never refused by a settlement, since no row of its queue is ever settled.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_to_read_in_order_comes_back() {
+    let mut standby = Standby::new().await;
+    let broker = MemoryBroker::new();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let mut router = Router::new();
+    router.on(
+        ">",
+        "count",
+        from_fn(move |_: Message| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok(()) }
+        }),
+    );
+    let inbox = Inbox::builder(standby.store.clone(), router)
+        .source(broker.source(source()))
+        .time_to_live(TTL)
+        .build()
+        .expect("an inbox")
+        .spawn();
+    publish_all(&broker, &range(0, 5)).await;
+    until(LONG, "the first messages", async || {
+        handled.load(Ordering::Relaxed) == 5
+    })
+    .await;
+    standby.replicate();
+    standby.promote();
+    assert_eq!(standby.timeline().await, "00000002");
+    publish_all(&broker, &range(5, 9)).await;
+    until(LONG, "the later messages", async || {
+        handled.load(Ordering::Relaxed) >= 9
+    })
+    .await;
+    inbox.drain().await.expect("a drain");
 }
 
 /// A broker that is slow to confirm.

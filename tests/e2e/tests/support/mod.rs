@@ -10,6 +10,7 @@ pub(crate) mod flow;
 pub(crate) mod inbox;
 pub(crate) mod log;
 pub(crate) mod process;
+pub(crate) mod standby;
 pub(crate) mod writers;
 
 use std::time::{Duration, Instant};
