@@ -6,8 +6,7 @@ use super::{Names, Statement};
 /// one row FOR SHARE. A change that was committed after the snapshot of the transaction is a
 /// conflict above READ COMMITTED; at READ COMMITTED the next statement sees it. On another timeline of the
 /// server a number may be given again, to other subscriptions, so that it is told with the timeline.
-const ROUTING: &str =
-    "select version + (((select {timeline}()) - 1) << 32) from {routing} for share";
+const ROUTING: &str = "select version + {past} from {routing} for share";
 
 /// Locks the subscriptions to change them: waits for every reception under way, and holds up the
 /// next.

@@ -71,7 +71,7 @@ with now as materialized (
     p.owner is null
     or p.owner not in (select id from live)
     or (p.owner = $2::uuid and (
-      p.epoch <= ((select {timeline}()) - 1) << 32
+      p.epoch <= {past}
       or (p.partition, p.epoch) not in (select * from unnest($3::smallint[], $4::bigint[]))
     ))
   )
@@ -90,7 +90,7 @@ with now as materialized (
   for update of p skip locked
 ), taken as (
   update {partition} as p
-  set epoch = greatest(p.epoch, ((select {timeline}()) - 1) << 32) + 1, owner = $2::uuid
+  set epoch = greatest(p.epoch, {past}) + 1, owner = $2::uuid
   from locked as l
   where p.queue = $1 and p.partition = l.partition
   returning p.partition, p.epoch, l.abandoned
@@ -105,7 +105,7 @@ order by t.partition
 /// promotion of the server, which may have lost what was settled. Locks the partitions in order and waits for settles under way.
 const RELEASE: &str = "
 with held as materialized (
-  select p.partition, h.abandoned or p.epoch <= ((select {timeline}()) - 1) << 32 as abandoned
+  select p.partition, h.abandoned or p.epoch <= {past} as abandoned
   from {partition} as p
   join unnest($3::smallint[], $4::bigint[], $6::boolean[]) as h (partition, epoch, abandoned)
     on h.partition = p.partition and h.epoch = p.epoch

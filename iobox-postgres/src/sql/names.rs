@@ -32,6 +32,10 @@ const OBJECTS: [&str; 20] = [
 /// `message_blocker`, so that the planner may use it.
 const BLOCKS: &str = "b.key is not null and (b.state in (1, 2) or (b.state = 3 and b.halts))";
 
+/// The highest epoch that may be of an earlier timeline of the server: the high half of an epoch is the
+/// timeline under which it was given, counted from 0. Read once in a statement.
+const PAST: &str = "(((select {timeline}()) - 1) << 32)";
+
 /// The fence: the partitions that the caller holds. `$1` queue, `$2` partitions, `$3` the epochs under
 /// which the caller holds them.
 ///
@@ -39,15 +43,14 @@ const BLOCKS: &str = "b.key is not null and (b.state in (1, 2) or (b.state = 3 a
 /// changed: the changes read its result. A row that an acquisition was changing is waited for and
 /// checked again, and falls out when its epoch is another one now.
 ///
-/// The high half of an epoch is the timeline of the server under which it was given, counted from 0. A
-/// caller whose epoch is of an earlier one holds nothing: what it has at hand may be lost, and others may
-/// have its numbers by now.
+/// A caller whose epoch is [`PAST`] holds nothing: what it has at hand may be lost, and others may have its
+/// numbers by now.
 const FENCE: &str = "fence as materialized (
   select p.partition from {partition} as p
   join unnest($2::smallint[], $3::bigint[]) as h (partition, epoch)
     on h.partition = p.partition and h.epoch = p.epoch
   where p.queue = $1 and p.owner <> '00000000-0000-0000-0000-000000000000'
-    and p.epoch > ((select {timeline}()) - 1) << 32
+    and p.epoch > {past}
   order by p.partition
   for share of p
 )";
@@ -58,7 +61,7 @@ const FENCE_OF_ONE: &str = "fence as materialized (
   select p.partition from {partition} as p
   where p.queue = $1 and p.partition = $2 and p.epoch = $3
     and p.owner <> '00000000-0000-0000-0000-000000000000'
-    and p.epoch > ((select {timeline}()) - 1) << 32
+    and p.epoch > {past}
   for share of p
 )";
 
@@ -178,7 +181,8 @@ impl Names {
             .replace("{{order_seed}}", &self.order_seed.to_string())
             .replace("{blocks}", BLOCKS)
             .replace("{fence}", FENCE)
-            .replace("{fence_of_one}", FENCE_OF_ONE);
+            .replace("{fence_of_one}", FENCE_OF_ONE)
+            .replace("{past}", PAST);
         for object in OBJECTS {
             let name = format!("\"{}\".\"{}{object}\"", self.schema, self.prefix);
             text = text.replace(&format!("{{{object}}}"), &name);

@@ -48,8 +48,7 @@ async fn a_claim_from_before_settles_nothing() {
     standby.replicate();
     standby.enqueue("lost").await;
     let lost = claim.fetch().await;
-    standby.promote();
-    assert_eq!(standby.timeline().await, "00000002");
+    standby.promote().await;
 
     standby.enqueue("new").await;
     let new = claim.fetch().await;
@@ -72,8 +71,7 @@ async fn a_claim_that_was_lost_is_not_given_to_another() {
     let before = standby.claim().await;
     standby.enqueue("lost").await;
     let lost = before.fetch().await;
-    standby.promote();
-    assert_eq!(standby.timeline().await, "00000002");
+    standby.promote().await;
 
     standby.enqueue("new").await;
     let after = standby.claim().await;
@@ -98,8 +96,7 @@ async fn subscriptions_that_were_lost_route_nothing() {
         standby.receive("orders", "1").await,
         Received::New { handlers: 1 }
     );
-    standby.promote();
-    assert_eq!(standby.timeline().await, "00000002");
+    standby.promote().await;
 
     let another = PostgresStore::connect_url(standby.server.url(), config()).await;
     let another = another.expect("a store");
@@ -143,8 +140,7 @@ async fn the_right_to_read_in_order_comes_back() {
     })
     .await;
     standby.replicate();
-    standby.promote();
-    assert_eq!(standby.timeline().await, "00000002");
+    standby.promote().await;
     publish_all(&broker, &range(5, 9)).await;
     until(LONG, "the later messages", async || {
         handled.load(Ordering::Relaxed) >= 9
@@ -211,8 +207,7 @@ async fn a_relay_that_went_on_publishes_the_new_message() {
         broker.0.got() == ["first", "lost"]
     })
     .await;
-    standby.promote();
-    assert_eq!(standby.timeline().await, "00000002");
+    standby.promote().await;
     standby.enqueue("new").await;
 
     broker.0.confirms.store(true, Ordering::Relaxed);

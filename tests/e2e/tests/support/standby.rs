@@ -75,7 +75,7 @@ impl Standby {
     }
 
     /// The server is lost with what came later, and the standby is promoted in its place.
-    pub(crate) fn promote(&mut self) {
+    pub(crate) async fn promote(&mut self) {
         self.server.stop().expect("a stop");
         fs::remove_dir_all(&self.data).expect("the data of the lost server");
         copy(&self.data.with_extension("standby"), &self.data);
@@ -93,9 +93,10 @@ impl Standby {
         let text = fs::read_to_string(&settings).expect("settings");
         fs::write(&settings, text + "\nrestore_command = 'false'\n").expect("settings");
         self.server.start().expect("a start");
+        assert_eq!(self.timeline().await, "00000002");
     }
 
-    pub(crate) async fn timeline(&self) -> String {
+    async fn timeline(&self) -> String {
         let sql = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) where not pg_is_in_recovery()";
         let mut timeline = None;
         until(LONG, "the end of the recovery", async || {
